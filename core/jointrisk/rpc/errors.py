@@ -1,0 +1,87 @@
+"""The one table between errors and gRPC status, and both directions of crossing the wire.
+
+The code of a :class:`~jointrisk.errors.JointriskError` and its remedy travel as trailing metadata, the message as the
+status' details.
+"""
+
+from typing import NoReturn
+
+import grpc
+from grpc import aio
+
+from jointrisk.errors import (
+    ClientFailedError,
+    ConflictError,
+    CorruptError,
+    DataBreachError,
+    DeadlineError,
+    InvalidInputError,
+    JointriskError,
+    NotFoundError,
+    RefusedError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnavailableError,
+    VersionMismatchError,
+    by_code,
+)
+
+CODE_KEY = "jointrisk-error-code"
+REMEDY_KEY = "jointrisk-error-remedy-bin"
+
+STATUS: dict[type[JointriskError], grpc.StatusCode] = {
+    InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    ConflictError: grpc.StatusCode.ABORTED,
+    RefusedError: grpc.StatusCode.PERMISSION_DENIED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    VersionMismatchError: grpc.StatusCode.FAILED_PRECONDITION,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DataBreachError: grpc.StatusCode.FAILED_PRECONDITION,
+    CorruptError: grpc.StatusCode.DATA_LOSS,
+    ClientFailedError: grpc.StatusCode.INTERNAL,
+}
+_FROM_STATUS: dict[grpc.StatusCode, type[JointriskError]] = {
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: RefusedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: TooLargeError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInputError,
+}
+
+
+async def abort(context: aio.ServicerContext, error: JointriskError) -> NoReturn:  # type: ignore[type-arg]
+    """End a call with the status that stands for ``error``."""
+    trailing = aio.Metadata((CODE_KEY, error.code), (REMEDY_KEY, error.remedy.encode()))
+    await context.abort(
+        STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message, trailing_metadata=trailing
+    )
+    raise AssertionError  # abort always raises
+
+
+def from_rpc(failure: grpc.RpcError, *, peer: str) -> JointriskError:
+    """Return the error that a failed call stands for.
+
+    Args:
+        failure: what the stub raised.
+        peer: who was called, for errors that gRPC itself made.
+    """
+    code, details, trailing = _parts(failure)
+    named = trailing.get(CODE_KEY)
+    if isinstance(named, str):
+        remedy = trailing.get(REMEDY_KEY, b"")
+        text = remedy.decode() if isinstance(remedy, bytes) else ""
+        return by_code(named)(details, remedy=text)
+    kind = _FROM_STATUS.get(code, JointriskError)
+    return kind(f"{peer}: {details or code.name}", remedy=f"Is {peer} running and reachable?")
+
+
+def _parts(failure: grpc.RpcError) -> tuple[grpc.StatusCode, str, dict[str, str | bytes]]:
+    """Return status, details and trailing metadata: grpc.Call and aio.AioRpcError carry them under the same names."""
+    call: grpc.Call = failure  # type: ignore[assignment]
+    trailing = {key: value for key, value in call.trailing_metadata() or ()}
+    return call.code(), call.details() or "", trailing
