@@ -1,0 +1,36 @@
+"""``jointrisk coordinator``: the commands of the people who run the federation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from jointrisk.commandline.options import default_home
+from jointrisk_coordinator.commands import audit, contract, members, runs, setup
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def coordinator(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="State directory.", envvar="JOINTRISK_COORDINATOR_HOME", show_default="per user"),
+    ] = None,
+) -> None:
+    """Run a federation: membership, feature contract, training runs."""
+    context.obj = home or default_home("coordinator")
+
+
+setup.register(app)
+members.register(app)
+app.add_typer(contract.app, name="contract")
+app.add_typer(runs.app, name="runs")
+app.add_typer(audit.app, name="audit")
+
+
+def command() -> click.Command:
+    """Return the click command, for the top-level group."""
+    return typer.main.get_command(app)

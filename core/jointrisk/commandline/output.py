@@ -1,0 +1,46 @@
+"""Showing answers: tables for people, JSON for programs. Both come from the same protobuf message."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Return a message as plain data under the wire contract's field names; fields without a value included."""
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def show_json(data: Message | object) -> None:
+    """Print a message, or plain data, as JSON."""
+    plain = as_dict(data) if isinstance(data, Message) else data
+    typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+
+
+def show_fields(fields: Mapping[str, object]) -> None:
+    """Print one line a field, aligned; empty ones are left out."""
+    shown = {name: value for name, value in fields.items() if value not in ("", None)}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def show_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> None:
+    """Print a table, or ``empty`` when there are no rows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    if table.row_count == 0:
+        typer.echo(empty)
+        return
+    console = Console()
+    # Cut nothing when the output is a file or a pipe.
+    console.print(table, width=None if console.is_terminal else 240, overflow="fold")

@@ -1,0 +1,37 @@
+"""``jointrisk node``: the commands of a member institution's engineers and risk team."""
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from jointrisk.commandline.options import default_home
+from jointrisk_node.commands import audit, data, doctor, members, setup
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def node(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="State directory.", envvar="JOINTRISK_NODE_HOME", show_default="per user"),
+    ] = None,
+) -> None:
+    """Run a member institution's node: join, check the data, take part in training."""
+    context.obj = home or default_home("node")
+
+
+setup.register(app)
+doctor.register(app)
+members.register(app)
+app.add_typer(members.app, name="members")
+app.add_typer(data.app, name="data")
+app.add_typer(audit.app, name="audit")
+
+
+def command() -> click.Command:
+    """Return the click command, for the top-level group."""
+    return typer.main.get_command(app)

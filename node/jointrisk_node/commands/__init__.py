@@ -1,0 +1,1 @@
+"""The node's command line, a module per capability."""

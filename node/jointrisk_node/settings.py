@@ -1,0 +1,51 @@
+"""A node's settings file, node.toml in its state directory."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from jointrisk.federation.policy import RunPolicy
+from jointrisk.logs import LogSettings
+from jointrisk.settings import Duration, Settings
+from jointrisk_node.data import DataSettings
+
+
+class MembershipSettings(Settings):
+    """How this node keeps up with the federation."""
+
+    roster_poll: Duration = Field(
+        timedelta(seconds=30), description="How often the roster is asked for; a change is announced at once as well."
+    )
+
+
+class StoreSettings(Settings):
+    """The database."""
+
+    url: str = Field("", description="PostgreSQL URL (postgresql+psycopg://...); empty: SQLite in the state directory.")
+
+
+class NodeSettings(Settings):
+    """Everything in node.toml."""
+
+    data: DataSettings = Field(default_factory=DataSettings)
+    policy: RunPolicy = Field(default_factory=RunPolicy)
+    membership: MembershipSettings = MembershipSettings()
+    store: StoreSettings = StoreSettings()
+    log: LogSettings = LogSettings()
+
+
+TEMPLATE = """\
+# A jointrisk node. Every key: docs/configuration.md
+
+[data]
+# The loan book: a Parquet or CSV file, a pattern, or postgresql://HOST/DATABASE (read only; the password from ~/.pgpass).
+source = "{source}"
+# What to read of it; the file is the view `loans`. Columns are named as in the federation's feature contract.
+query = "SELECT * FROM loans"
+
+[policy]
+# Which training runs this node takes part in, without asking a person each time.
+tasks = ["default_model", "probe"]
+# Never in a run with fewer members than this.
+minimum_parties = 3
+"""
