@@ -138,6 +138,7 @@ class Hello(_message.Message):
     CONTRACT_VERSION_FIELD_NUMBER: _builtins.int
     PARTIAL_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     protocol_min: _builtins.int
     """Protocol versions that the node speaks, lowest and highest."""
     protocol_max: _builtins.int
@@ -155,6 +156,10 @@ class Hello(_message.Message):
     def held(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tasks that the node has whole and has not answered yet, or whose replies still wait for a receipt."""
 
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs of which the node keeps anything: accepted offers, the client app's state."""
+
     def __init__(
         self,
         *,
@@ -166,10 +171,11 @@ class Hello(_message.Message):
         contract_version: _builtins.int = ...,
         partial: _abc.Iterable[Global___Progress] | None = ...,
         held: _abc.Iterable[_builtins.str] | None = ...,
+        runs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "held", b"held", "member_id", b"member_id", "partial", b"partial", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "held", b"held", "member_id", b"member_id", "partial", b"partial", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "roster_version", b"roster_version", "runs", b"runs", "software_version", b"software_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,6 +194,8 @@ class Welcome(_message.Message):
     ROSTER_VERSION_FIELD_NUMBER: _builtins.int
     CONTRACT_VERSION_FIELD_NUMBER: _builtins.int
     PARTIAL_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
+    ENDED_RUNS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version that both sides use on this stream."""
     software_version: _builtins.str
@@ -202,6 +210,14 @@ class Welcome(_message.Message):
     def partial(self) -> _containers.RepeatedCompositeFieldContainer[Global___Progress]:
         """Replies of which the coordinator has only the beginning."""
 
+    @_builtins.property
+    def forgotten(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of Hello.held and Hello.partial: what the coordinator no longer wants. The node deletes it."""
+
+    @_builtins.property
+    def ended_runs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of Hello.runs: runs that have ended, or that the coordinator never heard of. The node deletes what it keeps of them."""
+
     def __init__(
         self,
         *,
@@ -214,10 +230,12 @@ class Welcome(_message.Message):
         roster_version: _builtins.int = ...,
         contract_version: _builtins.int = ...,
         partial: _abc.Iterable[Global___Progress] | None = ...,
+        forgotten: _abc.Iterable[_builtins.str] | None = ...,
+        ended_runs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "contract_version", b"contract_version", "heartbeat_ms", b"heartbeat_ms", "lease_ms", b"lease_ms", "max_message_bytes", b"max_message_bytes", "partial", b"partial", "protocol_version", b"protocol_version", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "contract_version", b"contract_version", "ended_runs", b"ended_runs", "forgotten", b"forgotten", "heartbeat_ms", b"heartbeat_ms", "lease_ms", b"lease_ms", "max_message_bytes", b"max_message_bytes", "partial", b"partial", "protocol_version", b"protocol_version", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,7 +267,7 @@ Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
-    """Something for a node to do. Its content is a serialised Flower RecordDict."""
+    """Something for a node to do. Its content is a serialised Flower RecordDict; for an offer, JSON (jointrisk.federation.policy)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -305,7 +323,7 @@ Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class Reply(_message.Message):
-    """The answer to a task. Its content is a serialised Flower RecordDict."""
+    """The answer to a task. Its content is a serialised Flower RecordDict; to an offer that is accepted, JSON."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
