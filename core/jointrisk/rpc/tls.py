@@ -1,22 +1,15 @@
 """Mutual TLS 1.3 credentials, and who is at the other end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import grpc
 from grpc import aio
 
 from jointrisk.errors import UnauthenticatedError
-from jointrisk.federation.certificates import Identity, member_of
+from jointrisk.federation.certificates import Identity, KeyPair, member_of
 
-
-@dataclass(frozen=True)
-class KeyPair:
-    """A private key and its certificate chain, both PEM."""
-
-    key: bytes = field(repr=False)
-    chain: bytes
+__all__ = ["KeyPair", "channel_credentials", "open_server_credentials", "peer", "server_credentials"]
 
 
 def server_credentials(current: Callable[[], KeyPair], ca: bytes) -> grpc.ServerCredentials:

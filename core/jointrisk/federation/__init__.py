@@ -1,0 +1,1 @@
+"""What a federation has agreed on: who its members are, what they train on, under which rules."""
