@@ -1,0 +1,1 @@
+"""The trivial job that Flower's own processes run for comparison."""
