@@ -1,0 +1,1 @@
+"""What runs at the coordinator: `jointrisk coordinator run` and its commands."""

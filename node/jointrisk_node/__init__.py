@@ -1,0 +1,1 @@
+"""What runs at a member institution: `jointrisk node run` and its commands."""
