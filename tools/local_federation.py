@@ -84,9 +84,9 @@ class Daemon:
         """Start the daemon, and wait until its operator socket answers."""
         log = (self.home.parent / f"{self.name}.log").open("ab")
         with log, _key_descriptor(self.key_file) as descriptor:
+            arguments = ("run", "--master-key-fd", str(descriptor))
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jointrisk.cli", self.role, "--home", str(self.home), "run"]
-                + ["--master-key-fd", str(descriptor)],
+                [sys.executable, "-m", "jointrisk.cli", self.role, "--home", str(self.home), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

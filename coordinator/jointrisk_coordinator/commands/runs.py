@@ -59,7 +59,15 @@ def list_runs(context: typer.Context, json: Json = False) -> None:
     show_table(
         ("run", "state", "task", "strategy", "rounds", "started", "detail"),
         (
-            (run.run_id, run.state, run.task, run.strategy, f"{run.rounds_done}/{run.rounds}", run.started_at, run.detail)
+            (
+                run.run_id,
+                run.state,
+                run.task,
+                run.strategy,
+                f"{run.rounds_done}/{run.rounds}",
+                run.started_at,
+                run.detail,
+            )
             for run in listed.runs
         ),
         empty="No runs yet. Start one with `jointrisk coordinator runs start`.",

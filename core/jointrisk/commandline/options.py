@@ -41,9 +41,7 @@ def existing_state(root: Path, role: str) -> StateDir:
         NotFoundError: there is none.
     """
     if not (root / f"{role}.toml").exists():
-        raise NotFoundError(
-            f"no {role} at {root}", remedy=f"Make one with `jointrisk {role} --home {root} init`."
-        )
+        raise NotFoundError(f"no {role} at {root}", remedy=f"Make one with `jointrisk {role} --home {root} init`.")
     return StateDir(root)
 
 

@@ -57,9 +57,7 @@ _FROM_STATUS: dict[grpc.StatusCode, type[JointriskError]] = {
 async def abort(context: aio.ServicerContext, error: JointriskError) -> NoReturn:  # type: ignore[type-arg]
     """End a call with the status that stands for ``error``."""
     trailing = aio.Metadata((CODE_KEY, error.code), (REMEDY_KEY, error.remedy.encode()))
-    await context.abort(
-        STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message, trailing_metadata=trailing
-    )
+    await context.abort(STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message, trailing_metadata=trailing)
     raise AssertionError  # abort always raises
 
 
@@ -83,5 +81,5 @@ def from_rpc(failure: grpc.RpcError, *, peer: str) -> JointriskError:
 def _parts(failure: grpc.RpcError) -> tuple[grpc.StatusCode, str, dict[str, str | bytes]]:
     """Return status, details and trailing metadata: grpc.Call and aio.AioRpcError carry them under the same names."""
     call: grpc.Call = failure  # type: ignore[assignment]
-    trailing = {key: value for key, value in call.trailing_metadata() or ()}
+    trailing = dict(call.trailing_metadata() or ())
     return call.code(), call.details() or "", trailing

@@ -14,6 +14,8 @@ from jointrisk.errors import JointriskError
 from jointrisk.rpc.errors import abort
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Check = Callable[[Context, str], Awaitable[None]]
 """Raises a JointriskError when the caller may not call the named method."""
 
@@ -38,16 +40,14 @@ class Guard(aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> MaybeHandler:
         """Return the handler, wrapped."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
-        return self._wrap(handler, handler_call_details.method)
+        return None if handler is None else self._wrap(handler, handler_call_details.method)
 
-    def _wrap(self, handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrap(self, handler: Any, method: str) -> Handler:
         codec = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
@@ -62,9 +62,7 @@ class Guard(aio.ServerInterceptor):
             return kind(self._streaming(inner, method), **codec)
         inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
         kind = (
-            grpc.stream_unary_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_unary_rpc_method_handler
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         )
         return kind(self._unary(inner, method), **codec)
 

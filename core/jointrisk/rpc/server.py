@@ -72,6 +72,4 @@ async def check_protocol(context: Context, method: str) -> None:
 
 
 def _taken(address: str) -> ConflictError:
-    return ConflictError(
-        f"cannot listen at {address}", remedy="Is the port taken? Change it in the settings file."
-    )
+    return ConflictError(f"cannot listen at {address}", remedy="Is the port taken? Change it in the settings file.")

@@ -54,7 +54,7 @@ def peer(context: aio.ServicerContext) -> Identity:  # type: ignore[type-arg]
     certificates = context.auth_context().get("x509_pem_cert")
     if not certificates:
         raise UnauthenticatedError("the caller presented no certificate")
-    return _identity(bytes(certificates[0]))
+    return _identity(bytes(next(iter(certificates))))
 
 
 @lru_cache(maxsize=1024)

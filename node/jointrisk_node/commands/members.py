@@ -9,11 +9,15 @@ from jointrisk.commandline.options import Json, home
 if TYPE_CHECKING:
     from jointrisk.rpc.v1.node_operator_pb2_grpc import NodeOperatorStub
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The federation's members, as this node knows them.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The federation's members, as this node knows them."
+)
 Name = Annotated[str, typer.Argument(help="The member's name.")]
 Compared = Annotated[
     str | None,
-    typer.Option("--fingerprint", help="The fingerprint that you compared, instead of being asked.", show_default=False),
+    typer.Option(
+        "--fingerprint", help="The fingerprint that you compared, instead of being asked.", show_default=False
+    ),
 ]
 
 
