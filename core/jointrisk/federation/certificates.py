@@ -1,9 +1,9 @@
 """X.509 of a federation: P-256 keys, certificate requests, the CA, leafs, and whose a certificate is.
 
-The CA signs the coordinator's and the members' leaf certificates and nothing else. Who a leaf belongs to stands
-in its one URI SAN, ``jointrisk://FEDERATION/member/NAME`` or ``jointrisk://FEDERATION/coordinator``; the DNS SAN
-is what clients compare (``grpc.ssl_target_name_override``), so that addresses can change. ECDSA throughout: gRPC
-never became ready with Ed25519 certificates (docs/adr/0005).
+The CA signs the coordinator's and the members' leaf certificates and nothing else. Who a leaf belongs to
+stands in its one URI SAN, ``jointrisk://FEDERATION/member/NAME`` or ``jointrisk://FEDERATION/coordinator``; the
+DNS SAN is what clients compare (``grpc.ssl_target_name_override``), so that addresses can change. ECDSA
+throughout: gRPC never became ready with Ed25519 certificates (docs/adr/0005).
 """
 
 import hashlib
@@ -35,9 +35,7 @@ from jointrisk.federation.names import (
 MAX_REQUEST_BYTES = 4096
 """A PKCS #10 request for a P-256 key has some 250 bytes."""
 
-_URI = re.compile(
-    rf"jointrisk://(?P<federation>{NAME_PATTERN})/(?:member/(?P<member>{NAME_PATTERN})|coordinator)"
-)
+_URI = re.compile(rf"jointrisk://(?P<federation>{NAME_PATTERN})/(?:member/(?P<member>{NAME_PATTERN})|coordinator)")
 _BACKDATED_AT_MOST = timedelta(minutes=5)
 _BACKDATED_PART = 10
 
@@ -81,7 +79,7 @@ def new_transport_key() -> ec.EllipticCurvePrivateKey:
 
 
 def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a key as PEM (PKCS #8, not encrypted), for TLS, or to be sealed before it is written anywhere."""
+    """Return a key as PEM (PKCS #8, not encrypted): for TLS, or to seal before it is written anywhere."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -112,9 +110,7 @@ def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
         InvalidInputError: it is too long, malformed, for another kind of key, or not signed with that key.
     """
     if len(request) > MAX_REQUEST_BYTES:
-        raise InvalidInputError(
-            f"certificate request: expected at most {MAX_REQUEST_BYTES} bytes, got {len(request)}"
-        )
+        raise InvalidInputError(f"certificate request: expected at most {MAX_REQUEST_BYTES} bytes, got {len(request)}")
     try:
         parsed = x509.load_der_x509_csr(request)
         key, signed = parsed.public_key(), parsed.is_signature_valid

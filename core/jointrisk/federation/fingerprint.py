@@ -20,7 +20,7 @@ def fingerprint(public_key: bytes) -> str:
 
 
 def same_fingerprint(typed: str, public_key: bytes) -> bool:
-    """Tell whether a person typed the whole fingerprint of ``public_key``; case, dashes and spaces are free."""
+    """Tell whether a person typed the whole fingerprint of a key; case, dashes and spaces are free."""
     read = typed.upper().translate(_READ_AS)
     expected = fingerprint(public_key).replace("-", "")
     return hmac.compare_digest(read.encode(), expected.encode())
