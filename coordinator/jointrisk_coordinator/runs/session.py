@@ -1,0 +1,328 @@
+"""One node's stream: what it may say, what it is told, in which order.
+
+Everything that the peer sends is checked against what the coordinator has asked of that very member; the first frame
+that breaks a rule ends the stream. Pure asyncio and files: the gRPC adapter is ``service``.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from jointrisk import __version__, transfer
+from jointrisk.errors import ConflictError, DeadlineError, InvalidInputError, RefusedError, TooLargeError
+from jointrisk.protocol import negotiate
+from jointrisk.rpc.v1 import training_pb2 as pb
+from jointrisk.settings import Duration, Settings
+from jointrisk.transfer import Header, Incoming, Outgoing
+
+from jointrisk_coordinator.runs.tickets import Ticket, TicketBook
+
+Monotonic = Callable[[], float]
+"""Seconds on a clock that never goes back."""
+
+_REASON_LENGTH = 2000
+
+
+class StreamSettings(Settings):
+    """How the coordinator speaks with nodes.
+
+    Attributes:
+        lease: a node is taken for lost when nothing was heard of it for this long.
+        heartbeat: how often both sides say that they are there.
+        window: tasks that a node may have without having answered.
+        chunk_bytes: largest piece of a message in one frame, bytes.
+        max_message_bytes: largest message, bytes.
+    """
+
+    lease: Duration = timedelta(seconds=30)
+    heartbeat: Duration = timedelta(seconds=10)
+    window: int = 4
+    chunk_bytes: int = 1 << 20
+    max_message_bytes: int = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What is current, for nodes to fetch: roster and contract version, 0 for none."""
+
+    roster: int
+    contract: int
+
+
+class Session:
+    """A stream after its Hello.
+
+    Args:
+        member_id: the certificate's.
+        book: the open tickets.
+        settings: limits.
+        versions: what is current now.
+        monotonic: the clock of leases.
+    """
+
+    def __init__(
+        self,
+        member_id: str,
+        book: TicketBook,
+        settings: StreamSettings,
+        versions: Callable[[], Versions],
+        monotonic: Monotonic,
+    ) -> None:
+        self.member_id = member_id
+        self.software_version = ""
+        self._book = book
+        self._settings = settings
+        self._versions = versions
+        self._monotonic = monotonic
+        self._control: deque[pb.CoordinatorFrame] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._outgoing: Outgoing | None = None
+        self._incoming: dict[str, tuple[Ticket, Incoming]] = {}
+        self._partial: dict[str, int] = {}
+        self._last_heard = self._last_beat = monotonic()
+
+    def greet(self, hello: pb.Hello) -> None:
+        """Answer the node's first frame.
+
+        Raises:
+            VersionMismatchError: there is no common protocol version.
+            RefusedError: the node says that it is somebody else.
+        """
+        version = negotiate(hello.protocol_min, hello.protocol_max, peer=self.member_id)
+        self._check_name(hello.member_id)
+        self.software_version = hello.software_version[:40]
+        forgotten = self._book.reconcile(
+            self.member_id, hello.held, [progress.message_id for progress in hello.partial]
+        )
+        self._partial = {progress.message_id: progress.received_bytes for progress in hello.partial}
+        now = self._versions()
+        welcome = pb.Welcome(
+            protocol_version=version,
+            software_version=__version__,
+            lease_ms=_milliseconds(self._settings.lease),
+            heartbeat_ms=_milliseconds(self._settings.heartbeat),
+            max_message_bytes=self._settings.max_message_bytes,
+            chunk_bytes=self._settings.chunk_bytes,
+            roster_version=now.roster,
+            contract_version=now.contract,
+            partial=[
+                pb.Progress(message_id=m, received_bytes=n) for m, n in self._book.partial_replies(self.member_id)
+            ],
+            forgotten=forgotten,
+            ended_runs=sorted(set(hello.runs) - self._book.runs),
+        )
+        self.say(pb.CoordinatorFrame(welcome=welcome))
+
+    def say(self, frame: pb.CoordinatorFrame) -> None:
+        """Send a small frame as soon as the present chunk is out."""
+        self._control.append(frame)
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Look again whether there is a task to send."""
+        self._wake.set()
+
+    def close(self, reason: str) -> None:
+        """Say goodbye and end the stream."""
+        if not self._closing:
+            self.say(pb.CoordinatorFrame(goodbye=pb.Goodbye(reason=reason)))
+            self._closing = True
+
+    def end(self) -> None:
+        """End the stream without a word: the peer has ended it."""
+        self._closing = True
+        self._wake.set()
+
+    def release(self) -> None:
+        """Let go of files; what has arrived of replies stays for the next stream."""
+        for _, incoming in self._incoming.values():
+            incoming.close()
+        self._incoming.clear()
+        if self._outgoing is not None:
+            self._outgoing.close()
+            self._outgoing = None
+
+    async def next_frame(self) -> pb.CoordinatorFrame | None:
+        """Return what to send next, waiting for it; None when the stream has been closed.
+
+        Raises:
+            DeadlineError: the node's lease has run out.
+        """
+        while True:
+            if self._control:
+                return self._control.popleft()
+            if self._closing:
+                return None
+            frame = self._task_frame() or self._heartbeat()
+            if frame is not None:
+                return frame
+            await self._wait()
+
+    async def receive(self, frame: pb.NodeFrame) -> bool:
+        """Take one frame of the node; return False when it was its goodbye.
+
+        Raises:
+            JointriskError: the frame breaks a rule; the stream has to end.
+        """
+        self._last_heard = self._monotonic()
+        match frame.WhichOneof("frame"):
+            case "reply":
+                await self._reply(frame.reply)
+            case "chunk":
+                await self._chunk(frame.chunk)
+            case "receipt":
+                self._receipt(frame.receipt)
+            case "failure":
+                self._failure(frame.failure)
+            case "heartbeat":
+                pass
+            case "goodbye":
+                return False
+            case other:
+                raise InvalidInputError(f"frame: expected a frame of a node's stream, got {other or 'nothing readable'}")
+        return True
+
+    async def _reply(self, reply: pb.Reply) -> None:
+        self._check_name(reply.member_id)
+        header = Header.checked(
+            reply.message_id, reply.total_bytes, reply.sha256, self._settings.max_message_bytes
+        )
+        ticket = self._book.find(self.member_id, header.message_id)
+        if ticket is None:
+            self._too_late(header)
+        elif ticket.reply is not None:
+            if ticket.reply != header:
+                raise ConflictError(f"message {header.message_id[:12]} was answered before, with other content")
+            self._receive_receipt(header.message_id)
+        else:
+            await self._begin(ticket, header, reply)
+
+    def _too_late(self, header: Header) -> None:
+        if self._book.seen_before(header.message_id, header.sha256):
+            self._receive_receipt(header.message_id)
+        else:
+            self.say(pb.CoordinatorFrame(cancel=pb.Cancel(message_id=header.message_id)))
+
+    async def _begin(self, ticket: Ticket, header: Header, reply: pb.Reply) -> None:
+        previous = self._incoming.pop(header.message_id, None)
+        if previous is not None:
+            previous[1].close()
+        incoming = await asyncio.to_thread(Incoming, self._book.folder(ticket), header)
+        self._incoming[header.message_id] = (ticket, incoming)
+        await self._write(ticket, incoming, reply.offset, reply.data)
+
+    async def _chunk(self, chunk: pb.Chunk) -> None:
+        if chunk.message_id not in self._incoming:
+            if self._book.find(self.member_id, chunk.message_id) is None:
+                return  # withdrawn while it was under way
+            raise InvalidInputError("chunk: expected the reply frame that begins the message first")
+        ticket, incoming = self._incoming[chunk.message_id]
+        await self._write(ticket, incoming, chunk.offset, chunk.data)
+
+    async def _write(self, ticket: Ticket, incoming: Incoming, offset: int, data: bytes) -> None:
+        if len(data) > self._settings.chunk_bytes:
+            raise TooLargeError(f"chunk: expected at most {self._settings.chunk_bytes} bytes, got {len(data)}")
+        incoming.write(offset, data)
+        if incoming.complete:
+            del self._incoming[ticket.message_id]
+            await self._finish(ticket, incoming)
+
+    async def _finish(self, ticket: Ticket, incoming: Incoming) -> None:
+        try:
+            await asyncio.to_thread(incoming.finish, self._book.reply_path(ticket))
+        except FileNotFoundError:  # withdrawn meanwhile, its files deleted
+            if self._book.is_open(ticket.message_id):
+                raise
+        if self._book.is_open(ticket.message_id):
+            self._book.answer(ticket, incoming.header)
+        self._receive_receipt(ticket.message_id)
+
+    def _receipt(self, receipt: pb.Receipt) -> None:
+        ticket = self._book.find(self.member_id, receipt.message_id)
+        if ticket is not None:
+            ticket.at_node = True
+            self._wake.set()
+
+    def _failure(self, failure: pb.Failure) -> None:
+        self._check_name(failure.member_id)
+        ticket = self._book.find(self.member_id, transfer.check_message_id(failure.message_id))
+        if ticket is not None and not ticket.answered:
+            self._book.fail(ticket, failure.code[:40], failure.reason[:_REASON_LENGTH])
+        self._receive_receipt(failure.message_id)
+
+    def _receive_receipt(self, message_id: str) -> None:
+        self.say(pb.CoordinatorFrame(receipt=pb.Receipt(message_id=message_id)))
+
+    def _check_name(self, said: str) -> None:
+        if said != self.member_id:
+            raise RefusedError(f"the certificate is {self.member_id}'s, the payload says it is another member's")
+
+    def _task_frame(self) -> pb.CoordinatorFrame | None:
+        if self._outgoing is not None and self._outgoing.finished:
+            self._outgoing.close()
+            self._outgoing = None
+        if self._outgoing is not None:
+            return self._chunk_frame(self._outgoing)
+        ticket = self._book.next_for(self.member_id, self._settings.window)
+        return None if ticket is None else self._open_task(ticket)
+
+    def _chunk_frame(self, outgoing: Outgoing) -> pb.CoordinatorFrame | None:
+        if not self._book.is_open(outgoing.header.message_id):  # withdrawn meanwhile: its file may be gone
+            outgoing.close()
+            self._outgoing = None
+            return self._task_frame()
+        offset, data = outgoing.next_chunk()
+        return pb.CoordinatorFrame(
+            chunk=pb.Chunk(message_id=outgoing.header.message_id, offset=offset, data=data)
+        )
+
+    def _open_task(self, ticket: Ticket) -> pb.CoordinatorFrame | None:
+        order = ticket.order
+        if order is None:
+            return None
+        ticket.at_node = True
+        start = self._partial.pop(ticket.message_id, 0)
+        self._outgoing = Outgoing(order.header, order.content, start, self._settings.chunk_bytes)
+        offset, data = self._outgoing.next_chunk()
+        return pb.CoordinatorFrame(
+            task=pb.Task(
+                message_id=ticket.message_id,
+                run_id=order.run_id,
+                round=order.round,
+                base_round=order.base_round,
+                kind=order.kind,
+                budget_ms=order.budget_ms,
+                total_bytes=order.header.total_bytes,
+                sha256=order.header.sha256,
+                offset=offset,
+                data=data,
+            )
+        )
+
+    def _heartbeat(self) -> pb.CoordinatorFrame | None:
+        now = self._monotonic()
+        if now - self._last_heard > self._settings.lease.total_seconds():
+            raise DeadlineError(f"{self.member_id}: nothing heard for {now - self._last_heard:.0f} s")
+        if now - self._last_beat < self._settings.heartbeat.total_seconds():
+            return None
+        self._last_beat = now
+        current = self._versions()
+        return pb.CoordinatorFrame(
+            heartbeat=pb.Heartbeat(roster_version=current.roster, contract_version=current.contract)
+        )
+
+    async def _wait(self) -> None:
+        heartbeat = self._settings.heartbeat.total_seconds()
+        left = max(0.0, self._last_beat + heartbeat - self._monotonic())
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), min(left, heartbeat) + 0.001)
+        except TimeoutError:
+            return
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)
