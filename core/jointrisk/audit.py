@@ -33,7 +33,8 @@ _EVENT = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _LONGEST_NAME = 100
-_LONGEST_TEXT = 1000
+LONGEST_TEXT: Final = 1000
+"""Characters that a field's text can have."""
 _LARGEST_INT = 2**63 - 1
 
 
@@ -107,23 +108,19 @@ def check_entry(entry: AuditEntry) -> None:
 
 def _check_field(name: str, value: object) -> None:
     if not _FIELD.fullmatch(name) or len(name) > _LONGEST_NAME:
-        raise InvalidInputError(
-            "expected an audit field's name in lower case letters, digits and underscores"
-        )
+        raise InvalidInputError("expected an audit field's name in lower case letters, digits and underscores")
     if is_sensitive(name):
         raise InvalidInputError(f"expected no sensitive field in an audit record, got {name}")
     if isinstance(value, str):
-        if len(value) > _LONGEST_TEXT:
-            raise InvalidInputError(f"{name}: expected at most {_LONGEST_TEXT} characters, got {len(value)}")
+        if len(value) > LONGEST_TEXT:
+            raise InvalidInputError(f"{name}: expected at most {LONGEST_TEXT} characters, got {len(value)}")
     elif not isinstance(value, int) or abs(value) > _LARGEST_INT:
         raise InvalidInputError(f"{name}: expected text or a 64-bit integer, got a {type(value).__name__}")
 
 
 def link(previous: bytes, entry: AuditEntry) -> bytes:
     """Return the hash (32 bytes) of ``entry`` in a chain whose last hash is ``previous``."""
-    written = canonical_json(
-        {"event": entry.event, "fields": dict(entry.fields), "seq": entry.seq, "time": entry.time}
-    )
+    written = canonical_json({"event": entry.event, "fields": dict(entry.fields), "seq": entry.seq, "time": entry.time})
     return hashlib.sha256(_RECORD_DOMAIN + previous + written).digest()
 
 
@@ -175,9 +172,7 @@ class ChainVerifier:
     def head(self, head: AuditHead) -> AuditFlaw | None:
         """Check a head; its record must have been the last one fed."""
         if head.seq > self.records:
-            return AuditFlaw(
-                self.records + 1, f"records after {self.records} are missing: a head signs {head.seq}"
-            )
+            return AuditFlaw(self.records + 1, f"records after {self.records} are missing: a head signs {head.seq}")
         if (head.seq, head.hash, head.day) != (self.records, self.last_hash, day_of(self._last_time)):
             return AuditFlaw(head.seq, f"record {head.seq} is not the one that the head of {head.day} signs")
         if not _is_signed(head, self._trusted):
@@ -208,9 +203,7 @@ def verify(
     return run(ChainVerifier(trusted), records, heads)
 
 
-def run(
-    verifier: ChainVerifier, records: Iterable[AuditRecord], heads: Iterable[AuditHead]
-) -> AuditFlaw | None:
+def run(verifier: ChainVerifier, records: Iterable[AuditRecord], heads: Iterable[AuditHead]) -> AuditFlaw | None:
     """Feed a verifier; return the first flaw or None."""
     waiting = iter(heads)
     head = next(waiting, None)

@@ -21,9 +21,7 @@ def canonical_json(value: Any) -> bytes:
     """
     _require_json(value)
     try:
-        written = json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        written = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return written.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidInputError("expected text that UTF-8 can carry, got half of a surrogate pair") from None

@@ -65,9 +65,7 @@ def _to_timedelta(value: object) -> timedelta:
     return parse_duration(value)
 
 
-Duration = Annotated[
-    timedelta, BeforeValidator(_to_timedelta), PlainSerializer(format_duration, return_type=str)
-]
+Duration = Annotated[timedelta, BeforeValidator(_to_timedelta), PlainSerializer(format_duration, return_type=str)]
 """A `timedelta` that is written with its unit in TOML: ``"30d"``, ``"12h"``, ``"90s"``, ``"500ms"``."""
 
 
@@ -111,18 +109,14 @@ def parse_toml(text: str, model: type[_Model], where: str) -> _Model:
         raise InvalidInputError(f"{where} is not TOML: {error}", remedy="Correct it at that place.") from None
     except ValidationError as error:
         # Not chained: pydantic's own text shows the values.
-        raise InvalidInputError(
-            _describe(error, model, where), remedy=f"Correct these keys in {where}."
-        ) from None
+        raise InvalidInputError(_describe(error, model, where), remedy=f"Correct these keys in {where}.") from None
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFoundError(
-            f"expected a file {path}, got none", remedy="Check the path, or run `init`."
-        ) from None
+        raise NotFoundError(f"expected a file {path}, got none", remedy="Check the path, or run `init`.") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise InvalidInputError(f"{path} cannot be read: {reason}") from error
@@ -159,9 +153,7 @@ def _shown(place: Iterable[str | int], value: object) -> str:
     if secret or not isinstance(value, str | int | float | bool):
         return f"a {type(value).__name__}" + (" (not shown)" if secret else "")
     text = repr(value)
-    return (
-        text if len(text) <= _SHOWN_AT_MOST and "://" not in text else f"a {type(value).__name__} (not shown)"
-    )
+    return text if len(text) <= _SHOWN_AT_MOST and "://" not in text else f"a {type(value).__name__} (not shown)"
 
 
 def _suggestion(place: tuple[str | int, ...], model: type[BaseModel]) -> str:

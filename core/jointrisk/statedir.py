@@ -13,6 +13,7 @@ from jointrisk.errors import ConflictError, InvalidInputError, NotFoundError, Re
 _MARK = ".jointrisk"
 _MARK_TEXT = b"jointrisk state directory, layout 1\n"
 _LOCK = "lock"
+_SCRATCH_END = ".new"
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 
@@ -35,9 +36,7 @@ class StateDir:
             raise NotFoundError(f"expected a state directory {root}, got none", remedy="Run `init` first.")
         _require_private(self.root)
         if not _is_marked(self.root):
-            raise InvalidInputError(
-                f"{root} is not a state directory of jointrisk of layout 1", remedy="Check --home."
-            )
+            raise InvalidInputError(f"{root} is not a state directory of jointrisk of layout 1", remedy="Check --home.")
 
     @classmethod
     def create(cls, root: Path) -> "StateDir":
@@ -63,9 +62,7 @@ class StateDir:
         """
         inner = Path(*parts)
         if inner.is_absolute() or ".." in inner.parts or not inner.parts:
-            raise InvalidInputError(
-                "expected a path inside the state directory, got one that leads out of it"
-            )
+            raise InvalidInputError("expected a path inside the state directory, got one that leads out of it")
         return self.root / inner
 
     def read(self, path: str | Path) -> bytes:
@@ -90,7 +87,7 @@ class StateDir:
         """
         target = self._inside(path)
         self._make_folders(target.parent)
-        scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.new")
+        scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_SCRATCH_END}")
         try:
             _write_synced(scratch, content)
             scratch.replace(target)
@@ -117,9 +114,15 @@ class StateDir:
         descriptor = os.open(self.path(_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
         try:
             _lock_or_refuse(descriptor, self.root)
+            self._sweep()
             yield
         finally:
             os.close(descriptor)
+
+    def _sweep(self) -> None:
+        """Remove what writes that a crash cut short left behind."""
+        for scratch in self.root.rglob(f".*{_SCRATCH_END}"):
+            scratch.unlink(missing_ok=True)
 
     def _inside(self, path: str | Path) -> Path:
         path = Path(path)
@@ -168,9 +171,7 @@ def _is_marked(root: Path) -> bool:
 
 def _require_own(root: Path) -> None:
     if root.stat().st_uid != os.geteuid():
-        raise RefusedError(
-            f"{root} belongs to another user", remedy="Run as that user, or name another directory."
-        )
+        raise RefusedError(f"{root} belongs to another user", remedy="Run as that user, or name another directory.")
 
 
 def _require_private(root: Path) -> None:

@@ -105,7 +105,8 @@ class AuditLog:
 
         Args:
             event: dotted name, such as ``membership.member_removed``.
-            fields: text and integers by name; never an identifier, label, score, key or secret.
+            fields: text and integers by name; never an identifier, label, score, key or secret. Text that is
+                too long is cut, so that what a peer sent cannot keep the record from being written.
 
         Raises:
             InvalidInputError: the event or a field breaks the form.
@@ -120,7 +121,8 @@ class AuditLog:
             InvalidInputError: the event or a field breaks the form.
         """
         last = _last(session)
-        entry = AuditEntry(last.entry.seq + 1 if last else 1, _written(self._clock()), event, fields)
+        storable = {name: _storable(value) for name, value in fields.items()}
+        entry = AuditEntry(last.entry.seq + 1 if last else 1, _written(self._clock()), event, storable)
         audit.check_entry(entry)
         previous = last.hash if last else audit.GENESIS
         record = AuditRecord(entry, previous, audit.link(previous, entry))
@@ -129,9 +131,7 @@ class AuditLog:
         session.execute(insert(_TABLES.records), _row_of(record))
         return record
 
-    def entries(
-        self, *, after: int = 0, event: str | None = None, limit: int | None = None
-    ) -> Iterator[AuditEntry]:
+    def entries(self, *, after: int = 0, event: str | None = None, limit: int | None = None) -> Iterator[AuditEntry]:
         """Yield entries in order, of one snapshot, without loading them all.
 
         Args:
@@ -143,9 +143,7 @@ class AuditLog:
         query = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
         if event is not None:
             query = query.where(
-                table.c.event.startswith(event, autoescape=True)
-                if event.endswith(".")
-                else table.c.event == event
+                table.c.event.startswith(event, autoescape=True) if event.endswith(".") else table.c.event == event
             )
         with self._store.reading() as session:
             for row in session.execute(query, execution_options={"yield_per": _PAGE}):
@@ -245,6 +243,14 @@ def _fields_of(seq: int, text: str) -> dict[str, FieldValue]:
     if not sound:
         raise CorruptError(f"record {seq} is not what was written")
     return dict(fields)
+
+
+def _storable(value: FieldValue) -> FieldValue:
+    """Cut text to what fits, and replace what UTF-8 cannot carry."""
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= audit.LONGEST_TEXT else text[: audit.LONGEST_TEXT - 1] + "…"
 
 
 def _written(moment: datetime) -> str:

@@ -60,9 +60,7 @@ def _parse(url: str) -> URL:
 def _sqlite(url: URL) -> Engine:
     file = Path(url.database or "")
     if not file.parent.is_dir():
-        raise NotFoundError(
-            f"expected a folder {file.parent} for the database, got none", remedy="Run `init` first."
-        )
+        raise NotFoundError(f"expected a folder {file.parent} for the database, got none", remedy="Run `init` first.")
     # SQLite would make the file readable by others; its -wal and -shm files take over the mode of this one.
     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = create_engine(

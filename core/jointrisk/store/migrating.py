@@ -91,6 +91,4 @@ def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
 
 def _check_foreign_keys(connection: Connection) -> None:
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-        raise CorruptError(
-            "a migration would leave rows that refer to missing ones; the database is as it was before"
-        )
+        raise CorruptError("a migration would leave rows that refer to missing ones; the database is as it was before")
