@@ -100,7 +100,7 @@ class AuditLog:
         self._signer = signer
         self._clock = clock
 
-    def append(self, event: str, **fields: FieldValue) -> AuditRecord:
+    def append(self, event: str, /, **fields: FieldValue) -> AuditRecord:
         """Write a record in a transaction of its own; when this returns it is on the disk.
 
         Args:
@@ -114,7 +114,7 @@ class AuditLog:
         with self._store.transaction() as session:
             return self.append_in(session, event, **fields)
 
-    def append_in(self, session: Session, event: str, **fields: FieldValue) -> AuditRecord:
+    def append_in(self, session: Session, event: str, /, **fields: FieldValue) -> AuditRecord:
         """Write a record that commits with what else ``session``, of `Store.transaction`, changes.
 
         Raises:

@@ -1,6 +1,7 @@
 """Engines: one set of guarantees, made with each database's own means."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,25 +14,25 @@ from jointrisk.errors import InvalidInputError, NotFoundError
 READS_ONLY: Final = "jointrisk_reads_only"
 """Execution option: True opens a snapshot that cannot write, False waits for its turn to write."""
 
-_WAIT_SECONDS = 30
+WAIT_SECONDS: Final = 30
+"""How long a writer waits for its turn, and anybody for a connection, before it is told that there is none."""
 _POSTGRESQL_WRITER = 0x6A6F696E74
 """The advisory lock that a writer holds until its transaction ends ("joint" in ASCII)."""
 _SQLITE_SETTINGS = (
-    f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode NORMAL would lose acknowledged commits at a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",
     "PRAGMA trusted_schema = OFF",
 )
+_POSTGRESQL_CONNECT = {"connect_timeout": 10}
 _POSTGRESQL_SETTINGS = (
     "SET TIME ZONE 'UTC'",
-    f"SET lock_timeout = '{_WAIT_SECONDS}s'",
     "SET synchronous_commit = on",
 )
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, wait_seconds: float = WAIT_SECONDS) -> Engine:
     """Return an engine for a database, with our guarantees installed. Connects only when first used.
 
     Raises:
@@ -39,9 +40,17 @@ def make_engine(url: str) -> Engine:
         NotFoundError: the folder of a SQLite file does not exist.
     """
     parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed)
-    return _postgresql(parsed)
+    milliseconds = round(wait_seconds * 1000)
+    if parsed.drivername == "sqlite":
+        _make_file(Path(parsed.database or ""))
+        engine = create_engine(parsed, hide_parameters=True, pool_timeout=wait_seconds)
+        _install(engine, (f"PRAGMA busy_timeout = {milliseconds}", *_SQLITE_SETTINGS), _begin_sqlite)
+        return engine
+    engine = create_engine(
+        parsed, hide_parameters=True, pool_timeout=wait_seconds, pool_pre_ping=True, connect_args=_POSTGRESQL_CONNECT
+    )
+    _install(engine, (f"SET lock_timeout = {milliseconds}", *_POSTGRESQL_SETTINGS), _begin_postgresql)
+    return engine
 
 
 def _parse(url: str) -> URL:
@@ -57,50 +66,30 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername="sqlite" if parsed.drivername == "sqlite" else "postgresql+psycopg")
 
 
-def _sqlite(url: URL) -> Engine:
-    file = Path(url.database or "")
+def _make_file(file: Path) -> None:
+    """Make the file private: SQLite would not, and its -wal and -shm files take over the mode of this one."""
     if not file.parent.is_dir():
         raise NotFoundError(f"expected a folder {file.parent} for the database, got none", remedy="Run `init` first.")
-    # SQLite would make the file readable by others; its -wal and -shm files take over the mode of this one.
     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    engine = create_engine(
-        url, hide_parameters=True, pool_timeout=_WAIT_SECONDS, connect_args={"timeout": _WAIT_SECONDS}
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
 
 
-def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
-    # The driver's own BEGIN would come late and deferred: two readers that then both write would collide.
-    connection.isolation_level = None
-    for setting in _SQLITE_SETTINGS:
-        connection.execute(setting)
+def _install(engine: Engine, settings: tuple[str, ...], begin: Callable[[Connection], None]) -> None:
+    def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        # The driver's own BEGIN would come late and deferred: two readers that then both write would collide.
+        if engine.dialect.name == "sqlite":
+            connection.isolation_level = None
+        for setting in settings:
+            connection.execute(setting)
+        connection.commit()
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
 
 
 def _begin_sqlite(connection: Connection) -> None:
     reads_only = connection.get_execution_options().get(READS_ONLY, False)
     connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads_only else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-
-def _postgresql(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        pool_timeout=_WAIT_SECONDS,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 10},
-    )
-    event.listen(engine, "connect", _prepare_postgresql)
-    event.listen(engine, "begin", _begin_postgresql)
-    return engine
-
-
-def _prepare_postgresql(connection: Any, _: ConnectionPoolEntry) -> None:
-    for setting in _POSTGRESQL_SETTINGS:
-        connection.execute(setting)
-    connection.commit()
 
 
 def _begin_postgresql(connection: Connection) -> None:

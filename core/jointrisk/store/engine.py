@@ -91,20 +91,21 @@ class Store:
             raise ConflictError("a transaction is open in this thread already: pass its session on")
 
 
-def open_store(url: str, migrations: Path) -> Store:
+def open_store(url: str, migrations: Path, *, wait_seconds: float = connections.WAIT_SECONDS) -> Store:
     """Connect to a database, bring it to the newest schema, and return it.
 
     Args:
         url: ``sqlite:////absolute/path`` (the file is made when missing, 0600) or
             ``postgresql://user@host/database``.
         migrations: the folder with alembic's ``env.py`` and ``versions``.
+        wait_seconds: how long a writer waits for its turn before it gets an `UnavailableError`.
 
     Raises:
         InvalidInputError: the URL is of no kind that we can use.
         ConflictError: the database was written by a newer version of jointrisk.
         UnavailableError: the database cannot be reached.
     """
-    engine = connections.make_engine(url)
+    engine = connections.make_engine(url, wait_seconds)
     try:
         migrating.upgrade(engine, migrations)
     except (DBAPIError, PoolTimeoutError) as error:
