@@ -6,7 +6,10 @@ from typing import Annotated
 from pydantic import Field
 
 from jointrisk.logs import LogSettings
-from jointrisk.settings import Duration, Settings
+from jointrisk.settings import Duration, Settings, load_toml
+from jointrisk.statedir import StateDir
+
+from jointrisk_coordinator.runs.session import StreamSettings
 
 Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -41,13 +44,6 @@ class CertificateSettings(Settings):
     )
 
 
-class TrainingSettings(Settings):
-    """The streams over which rounds run."""
-
-    lease: Duration = Field(timedelta(seconds=15), description="A node not heard of for so long is taken for lost.")
-    max_message_mb: int = Field(1024, ge=1, le=65536, description="Largest task or reply, MiB.")
-
-
 class StoreSettings(Settings):
     """The database."""
 
@@ -60,11 +56,21 @@ class CoordinatorSettings(Settings):
     federation: FederationSettings
     listen: ListenSettings = ListenSettings()
     certificates: CertificateSettings = CertificateSettings()
-    training: TrainingSettings = TrainingSettings()
+    training: StreamSettings = StreamSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 
 
+def load_settings(state: StateDir) -> CoordinatorSettings:
+    """Read the settings file of a state directory.
+
+    Raises:
+        InvalidInputError: a key is unknown, missing or breaks its rule.
+    """
+    return load_toml(state.path(FILE), CoordinatorSettings)
+
+
+FILE = "coordinator.toml"
 TEMPLATE = """\
 # The coordinator of a jointrisk federation. Every key: docs/configuration.md
 

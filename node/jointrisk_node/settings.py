@@ -6,7 +6,8 @@ from pydantic import Field
 
 from jointrisk.federation.policy import RunPolicy
 from jointrisk.logs import LogSettings
-from jointrisk.settings import Duration, Settings
+from jointrisk.settings import Duration, Settings, load_toml
+from jointrisk.statedir import StateDir
 from jointrisk_node.data import DataSettings
 
 
@@ -34,6 +35,16 @@ class NodeSettings(Settings):
     log: LogSettings = LogSettings()
 
 
+def load_settings(state: StateDir) -> NodeSettings:
+    """Read the settings file of a state directory.
+
+    Raises:
+        InvalidInputError: a key is unknown, missing or breaks its rule.
+    """
+    return load_toml(state.path(FILE), NodeSettings)
+
+
+FILE = "node.toml"
 TEMPLATE = """\
 # A jointrisk node. Every key: docs/configuration.md
 

@@ -1,7 +1,21 @@
-"""``audit list | verify``: they read the database directly, so that they work without the daemon."""
+"""``audit list | verify``."""
 
-import typer
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jointrisk.commandline.audit import audit_app
 
-app: typer.Typer = audit_app("coordinator", "jointrisk_coordinator")
+if TYPE_CHECKING:
+    from jointrisk.store import Store
+
+
+def _open(root: Path) -> "Store":
+    from jointrisk.commandline.options import existing_state
+    from jointrisk_coordinator.daemon import open_database
+    from jointrisk_coordinator.settings import load_settings
+
+    state = existing_state(root, "coordinator")
+    return open_database(state, load_settings(state))
+
+
+app = audit_app(_open)

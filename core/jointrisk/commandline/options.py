@@ -3,15 +3,25 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jointrisk.errors import InvalidInputError, NotFoundError
-from jointrisk.masterkey import MasterKey
-from jointrisk.statedir import StateDir
+
+if TYPE_CHECKING:
+    from jointrisk.masterkey import MasterKey
+    from jointrisk.statedir import StateDir
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NewKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--new-master-key",
+        metavar="FILE",
+        help="Make a new master key and write it to this file, outside of the state directory.",
+    ),
+]
 KeyDescriptor = Annotated[
     int | None,
     typer.Option(
@@ -34,34 +44,61 @@ def home(context: typer.Context) -> Path:
     return root
 
 
-def existing_state(root: Path, role: str) -> StateDir:
+def existing_state(root: Path, role: str) -> "StateDir":
     """Open the state directory that ``init`` made.
 
     Raises:
         NotFoundError: there is none.
     """
+    from jointrisk.statedir import StateDir
+
     if not (root / f"{role}.toml").exists():
         raise NotFoundError(f"no {role} at {root}", remedy=f"Make one with `jointrisk {role} --home {root} init`.")
     return StateDir(root)
 
 
-def master_key(state: StateDir, descriptor: int | None) -> MasterKey:
+def master_key(state: "StateDir", descriptor: int | None) -> "MasterKey":
     """Return the master key of an existing state directory, from wherever its owner gives it.
 
     In this order: the file descriptor; a systemd credential; a passphrase from the terminal.
 
     Raises:
-        InvalidInputError: there is no terminal to ask on.
+        InvalidInputError: there is no terminal to ask on, or the key lies under the state directory.
         UnauthenticatedError: the key does not open this state directory.
     """
-    if descriptor is not None:
-        key = MasterKey.from_fd(descriptor)
-    elif (credential := MasterKey.from_systemd_credential()) is not None:
-        key = credential
-    else:
+    from jointrisk.masterkey import MasterKey
+
+    key = _given_key(state, descriptor)
+    if key is None:
         key = MasterKey.for_passphrase(state, ask_passphrase("Passphrase of this state directory"))
     key.check(state)
     return key
+
+
+def new_master_key(state: "StateDir", descriptor: int | None, new_file: Path | None) -> "MasterKey":
+    """Return the master key for a state directory that is being made, and bind it; when ``init`` is repeated, check it.
+
+    Raises:
+        InvalidInputError: the key lies under the state directory, or there is no terminal to ask on.
+        UnauthenticatedError: an earlier ``init`` used another key.
+    """
+    from jointrisk.masterkey import RECORD_FILE, MasterKey, generate_key_file
+
+    if state.path(RECORD_FILE).exists():
+        return master_key(state, descriptor)
+    key = generate_key_file(new_file, state.root) if new_file is not None else _given_key(state, descriptor)
+    if key is None:
+        key = MasterKey.from_passphrase(ask_passphrase("New passphrase for this state directory", confirm=True))
+    key.bind(state)
+    return key
+
+
+def _given_key(state: "StateDir", descriptor: int | None) -> "MasterKey | None":
+    from jointrisk.masterkey import MasterKey
+
+    if descriptor is not None:
+        return MasterKey.from_fd(descriptor, state_root=state.root)
+    return MasterKey.from_systemd_credential()
 
 
 def ask_passphrase(prompt: str, *, confirm: bool = False) -> str:

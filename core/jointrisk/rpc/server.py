@@ -54,8 +54,7 @@ def bind(server: aio.Server, address: str, credentials: grpc.ServerCredentials) 
 
 
 def bind_unix(server: aio.Server, path: Path) -> None:
-    """Listen at a Unix socket. Its directory is 0700; the socket is made 0600 after ``server.start()``."""
-    path.unlink(missing_ok=True)
+    """Listen at a Unix socket. Who may connect is decided by the modes of the socket and its folder."""
     server.add_insecure_port(f"unix:{path}")
 
 
