@@ -4,7 +4,7 @@ The code of a :class:`~jointrisk.errors.JointriskError` and its remedy travel as
 status' details.
 """
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from grpc import aio
@@ -56,7 +56,8 @@ _FROM_STATUS: dict[grpc.StatusCode, type[JointriskError]] = {
 
 async def abort(context: aio.ServicerContext, error: JointriskError) -> NoReturn:  # type: ignore[type-arg]
     """End a call with the status that stands for ``error``."""
-    trailing = aio.Metadata((CODE_KEY, error.code), (REMEDY_KEY, error.remedy.encode()))
+    # The stubs ask for aio.Metadata; the implementation takes a tuple and nothing else.
+    trailing: Any = ((CODE_KEY, error.code), (REMEDY_KEY, error.remedy.encode()))
     await context.abort(STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message, trailing_metadata=trailing)
     raise AssertionError  # abort always raises
 
