@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def _open(root: Path) -> "Store":
     from jointrisk.commandline.options import existing_state
-    from jointrisk_coordinator.daemon import open_database
+    from jointrisk_coordinator.database import open_database
     from jointrisk_coordinator.settings import load_settings
 
     state = existing_state(root, "coordinator")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def _open(root: Path) -> "Store":
     from jointrisk.commandline.options import existing_state
-    from jointrisk_node.daemon import open_database
+    from jointrisk_node.database import open_database
     from jointrisk_node.settings import load_settings
 
     state = existing_state(root, "node")

@@ -1,0 +1,19 @@
+"""The coordinator's database, from its settings."""
+
+from jointrisk.statedir import StateDir
+from jointrisk.store import Store, open_store
+
+from jointrisk_coordinator.settings import CoordinatorSettings
+from jointrisk_coordinator.store import MIGRATIONS
+
+DATABASE_FILE = "state.db"
+
+
+def open_database(state: StateDir, settings: CoordinatorSettings) -> Store:
+    """Open the database that the settings name, at its newest schema.
+
+    Raises:
+        ConflictError: it was written by a newer version.
+        UnavailableError: it cannot be reached.
+    """
+    return open_store(settings.store.url or f"sqlite:///{state.path(DATABASE_FILE)}", MIGRATIONS)
