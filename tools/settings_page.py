@@ -24,6 +24,16 @@ class Page(NamedTuple):
     module: str
     model: str
     purpose: str
+    tables: tuple["Page", ...] = ()
+
+
+def _table_of(key: str, value: str, model: str) -> Page:
+    """Return a table of the run settings whose keys depend on another key's value."""
+    module = {
+        "task": "jointrisk.learning.tasks.settings",
+        "strategy": "jointrisk.learning.strategy_settings",
+    }[key]
+    return Page(f'`[{key}_settings]` with `{key} = "{value}"`', module, model, "")
 
 
 PAGES = (
@@ -43,7 +53,21 @@ PAGES = (
         "Run: RUN.toml",
         "jointrisk_coordinator.runs.settings",
         "RunSettings",
-        "For `jointrisk coordinator runs start --settings RUN.toml`.",
+        "For `jointrisk coordinator runs start --settings RUN.toml`. Every key has a default.",
+        (
+            _table_of("task", "default_model", "DefaultModelSettings"),
+            _table_of("task", "probe", "ProbeSettings"),
+            _table_of("strategy", "fedavg", "FedAvgSettings"),
+            _table_of("strategy", "fedprox", "FedProxSettings"),
+            _table_of("strategy", "fedadam", "FedAdamSettings"),
+        ),
+    ),
+    Page(
+        "Feature contract: CONTRACT.toml",
+        "jointrisk.federation.contract",
+        "FeatureContract",
+        "For `jointrisk coordinator contract publish CONTRACT.toml`. `jointrisk coordinator contract draft FILE` "
+        "proposes one from a sample.",
     ),
 )
 
@@ -67,15 +91,25 @@ def settings_page() -> str:
     )
     parts = ["# Configuration\n", NOTE, introduction]
     for page in PAGES:
-        model: type[BaseModel] = getattr(importlib.import_module(page.module), page.model)
-        parts += [f"## {page.title}\n", f"{page.purpose}\n", *_model_sections(model, "")]
+        parts += [f"## {page.title}\n", f"{page.purpose}\n", *_model_sections(_model(page), "")]
+        for inner in page.tables:
+            parts += [f"### {inner.title}\n", _introduction(_model(inner)), *_model_sections(_model(inner), "")]
     return "\n".join(parts)
 
 
-def _model_sections(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _model(page: Page) -> type[BaseModel]:
+    model: type[BaseModel] = getattr(importlib.import_module(page.module), page.model)
+    return model
+
+
+def _introduction(model: type[BaseModel]) -> str:
+    return prose((model.__doc__ or "").partition("Attributes:")[0])
+
+
+def _model_sections(model: type[BaseModel], prefix: str, *, listed: bool = False) -> Iterator[str]:
     plain = {key: field for key, field in _fields(model) if _inner_model(field.annotation) is None}
     if prefix:
-        yield f"### `[{prefix}]`\n\n{prose((model.__doc__ or '').partition('Attributes:')[0])}"
+        yield f"### `{f'[[{prefix}]]' if listed else f'[{prefix}]'}`\n\n{prose((model.__doc__ or '').partition('Attributes:')[0])}"
     if plain:
         said = _attributes(model)
         rows = [_field_row(key, field, said.get(key, "")) for key, field in plain.items()]
@@ -83,7 +117,7 @@ def _model_sections(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for key, field in _fields(model):
         if (inner := _inner_model(field.annotation)) is not None:
             path = f"{prefix}.{key}" if prefix else key
-            yield from _model_sections(inner, f"[{path}]" if _is_list(field.annotation) else path)
+            yield from _model_sections(inner, path, listed=_is_list(field.annotation))
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -120,7 +154,7 @@ def _sentence(text: str) -> str:
 def _type_name(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " or ".join(f'`"{choice}"`' for choice in arguments)
+        return " or ".join(f"`{_toml(choice)}`" for choice in arguments)
     if origin in (Union, types.UnionType):
         return " or ".join(_type_name(part) for part in arguments if part is not type(None))
     if origin in _LISTS:
