@@ -39,7 +39,7 @@ def private_postgres(tmp_path: Path | None = None) -> Iterator[str]:
     Skips the test where the machine has no PostgreSQL. The server and its files are gone afterwards.
 
     Args:
-        tmp_path: where its files go when not root; under root they go to a directory that the unprivileged user can enter.
+        tmp_path: where its files go when not root; under root they go where the unprivileged user can enter.
     """
     binaries = find_postgres()
     if binaries is None:
@@ -87,9 +87,9 @@ def _make_cluster(binaries: Path, home: Path, user: str | None) -> None:
     password.write_text(PASSWORD)
     if user is not None:
         shutil.chown(password, user)
-    command = [binaries / "initdb", "-D", home / "data", "-U", "jointrisk", "--pwfile", password]
+    command: list[str | Path] = [binaries / "initdb", "-D", home / "data", "-U", "jointrisk", "--pwfile", password]
     command += ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"]
-    done = subprocess.run(command, preexec_fn=_become(user), capture_output=True, cwd=home, check=False)  # noqa: PLW1509
+    done = subprocess.run(command, preexec_fn=_become(user), capture_output=True, cwd=home, check=False)
     assert done.returncode == 0, done.stderr.decode()
 
 
@@ -97,7 +97,18 @@ def _start(binaries: Path, home: Path, user: str | None) -> tuple[subprocess.Pop
     """Start on a free port; another process can take it in between, so a few ports are tried."""
     for _ in range(_ATTEMPTS):
         port = _free_port()
-        command = [binaries / "postgres", "-D", home / "data", "-k", home, "-h", "127.0.0.1", "-p", str(port), "-F"]
+        command: list[str | Path] = [
+            binaries / "postgres",
+            "-D",
+            home / "data",
+            "-k",
+            home,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-F",
+        ]
         with (home / "log").open("ab") as log:
             server = subprocess.Popen(command, preexec_fn=_become(user), stdout=log, stderr=log, cwd=home)  # noqa: PLW1509
         if _ready(server, port):

@@ -149,4 +149,10 @@ class _Pass:
 
 def _unreadable(found: Unreadable) -> Breach:
     """Report nothing beside unreadable rows: they shift the numbers of the rows that follow."""
-    return Breach("", Rule.UNREADABLE, "as many cells as the header has, in UTF-8", found.count, found.row)
+    return Breach(
+        "",
+        Rule.UNREADABLE,
+        "as many cells as the header has, in UTF-8, and none that [data] query cannot convert",
+        found.count,
+        found.row,
+    )

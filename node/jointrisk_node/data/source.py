@@ -30,6 +30,8 @@ _REJECTS_KEPT = 10_000
 class Unreadable:
     """Rows of a CSV file that are no rows: another number of cells than the header, an open quote, not UTF-8.
 
+    DuckDB also sets aside rows with a cell that a CAST in the lender's query cannot convert.
+
     Attributes:
         count: how many; counting ends at 10,000.
         row: the first, from 1, counted by lines after the header.
@@ -193,11 +195,12 @@ def _header(path: Path, settings: DataSettings) -> list[str]:
     """
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
             names = next(csv.reader(file, delimiter=settings.delimiter, strict=True), [])
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError):
+    except (OSError, csv.Error, EOFError):
         names = []
-    if not all(names) or not names or len({name.lower() for name in names}) < len(names):
+    once = len({name.lower() for name in names}) == len(names)
+    if not names or not once or not all(name and "\ufffd" not in name for name in names):
         raise InvalidInputError(
             f"expected a CSV header line in {path}: UTF-8, separated by {settings.delimiter!r}, each name once",
             remedy="Check the file, and [data] delimiter in node.toml.",
