@@ -109,7 +109,8 @@ def _introduction(model: type[BaseModel]) -> str:
 def _model_sections(model: type[BaseModel], prefix: str, *, listed: bool = False) -> Iterator[str]:
     plain = {key: field for key, field in _fields(model) if _inner_model(field.annotation) is None}
     if prefix:
-        yield f"### `{f'[[{prefix}]]' if listed else f'[{prefix}]'}`\n\n{prose((model.__doc__ or '').partition('Attributes:')[0])}"
+        heading = f"[[{prefix}]]" if listed else f"[{prefix}]"
+        yield f"### `{heading}`\n\n{_introduction(model)}"
     if plain:
         said = _attributes(model)
         rows = [_field_row(key, field, said.get(key, "")) for key, field in plain.items()]
