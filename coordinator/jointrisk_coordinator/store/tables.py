@@ -7,7 +7,10 @@ from sqlalchemy import MetaData
 
 from jointrisk_coordinator.store import Base
 
-TABLE_MODULES: Final[tuple[str, ...]] = ()
+TABLE_MODULES: Final[tuple[str, ...]] = (
+    "jointrisk_coordinator.membership.tables",
+    "jointrisk_coordinator.runs.tables",
+)
 """Every module with tables on ``Base``, such as ``jointrisk_coordinator.runs``; a new one is added here."""
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Row, String, Table, Text, insert, select
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Row, Select, String, Table, Text, insert, select
 from sqlalchemy.orm import Session
 
 from jointrisk import audit
@@ -139,15 +139,21 @@ class AuditLog:
             event: only this event, or, when it ends in a dot, events that start so.
             limit: at most so many.
         """
-        table = _TABLES.records
-        query = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
-        if event is not None:
-            query = query.where(
-                table.c.event.startswith(event, autoescape=True) if event.endswith(".") else table.c.event == event
-            )
+        query = _chosen(event).where(_TABLES.records.c.seq > after).order_by(_TABLES.records.c.seq).limit(limit)
         with self._store.reading() as session:
             for row in session.execute(query, execution_options={"yield_per": _PAGE}):
                 yield _record_of(row).entry
+
+    def newest(self, number: int, *, event: str | None = None) -> list[AuditEntry]:
+        """Return the newest entries, oldest of them first.
+
+        Args:
+            number: at most so many.
+            event: as in `entries`.
+        """
+        query = _chosen(event).order_by(_TABLES.records.c.seq.desc()).limit(number)
+        with self._store.reading() as session:
+            return [_record_of(row).entry for row in session.execute(query)][::-1]
 
     def heads(self) -> list[AuditHead]:
         """Return all signed heads, oldest first."""
@@ -185,6 +191,14 @@ class AuditLog:
             "signature": head.signature,
         }
         session.execute(insert(_TABLES.heads), row)
+
+
+def _chosen(event: str | None) -> Select[tuple[object, ...]]:
+    column = _TABLES.records.c.event
+    query = select(_TABLES.records)
+    if event is None:
+        return query
+    return query.where(column.startswith(event, autoescape=True) if event.endswith(".") else column == event)
 
 
 def _run(verifier: audit.ChainVerifier, session: Session) -> AuditFlaw | None:

@@ -16,6 +16,7 @@ from jointrisk.errors import ConflictError, CorruptError, InvalidInputError, Joi
 
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED", "55P03"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002"}
+_SQLITE_MISTAKE = "SQLITE_ERROR"  # a missing table, for example; its text holds names only
 _WRITES_REFUSED = {"SQLITE_READONLY", "25006"}
 
 
@@ -25,9 +26,11 @@ def translated(error: SQLAlchemyError) -> Exception:
     Mistakes in our own SQL come back as they are; everything else loses its text, which could hold stored
     values.
     """
-    if isinstance(error, ProgrammingError) or not isinstance(error, DBAPIError):
-        return error if isinstance(error, ProgrammingError) else _no_connection(error)
+    if not isinstance(error, DBAPIError):
+        return _no_connection(error)
     name = _name_of(error.orig)
+    if isinstance(error, ProgrammingError) or name == _SQLITE_MISTAKE:
+        return error
     if isinstance(error, IntegrityError):
         return ConflictError(f"the change collides with what is stored ({_rule_of(error.orig)})")
     if isinstance(error, DataError):
