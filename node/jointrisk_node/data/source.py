@@ -117,6 +117,8 @@ def _database(settings: DataSettings) -> Iterator["duckdb.DuckDBPyConnection"]:
         }
     )
     try:
+        # Else DuckDB draws one on standard output where Python runs interactively.
+        database.execute("SET enable_progress_bar = false")
         yield database
     finally:
         database.close()
