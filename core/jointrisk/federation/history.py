@@ -117,6 +117,10 @@ class History:
         others = len(self.members) - (candidate in self.members)
         return required_approvals(self.terms.approvals_required, others)
 
+    def knows_key(self, identity_key: bytes) -> bool:
+        """Tell whether a key is or was any member's."""
+        return identity_key in self._keys
+
     def _join(self, change: Founded | Admitted, *, founding: bool) -> None:
         name = change.member_id
         if change.number != self.joined + 1:
@@ -156,7 +160,7 @@ class History:
         return self.members[name]
 
     def _require_new_key(self, key: bytes) -> None:
-        if key in self._keys:
+        if self.knows_key(key):
             refuse("keys", "an identity key stands for a second time")
 
     def _require_approvals(self, change: Admitted | KeyChanged, previous: bytes | None) -> None:

@@ -4,6 +4,8 @@ Tables sit with their capability in ``jointrisk_node`` and ``jointrisk_coordinat
 package's ``store``.
 """
 
+from sqlalchemy.orm import Session
+
 from jointrisk.store.audit_log import AuditLog, AuditReport, audit_table
 from jointrisk.store.engine import Store, open_store
 from jointrisk.store.types import COLUMN_TYPES, NAMING_CONVENTION, UtcDateTime
@@ -13,6 +15,7 @@ __all__ = [
     "NAMING_CONVENTION",
     "AuditLog",
     "AuditReport",
+    "Session",
     "Store",
     "UtcDateTime",
     "audit_table",
