@@ -13,8 +13,8 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import JointriskError
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.transfer import check_run_id
-
-from jointrisk_coordinator.runs.session import Monotonic, Session, StreamSettings, Versions
+from jointrisk_coordinator.runs.quorum import Monotonic
+from jointrisk_coordinator.runs.session import Session, StreamSettings, Versions
 from jointrisk_coordinator.runs.tickets import Listener, Order, Ticket, TicketBook
 
 log = structlog.get_logger()

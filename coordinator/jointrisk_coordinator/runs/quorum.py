@@ -1,8 +1,11 @@
 """When to stop waiting for members: one rule for offers and for rounds, pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+
+Monotonic = Callable[[], float]
+"""Seconds on a clock that never goes back."""
 
 
 class Verdict(Enum):
@@ -57,5 +60,5 @@ def decide(
         return Decision(Verdict.GO if enough else Verdict.MISSED, now)
     if not enough or not all(member in away_since for member in pending):
         return Decision(Verdict.WAIT, end)
-    given_up = max(max(away_since[member] for member in pending), began) + rules.grace
+    given_up = max(away_since[member] for member in pending) + rules.grace
     return Decision(Verdict.GO, now) if now >= given_up else Decision(Verdict.WAIT, min(end, given_up))

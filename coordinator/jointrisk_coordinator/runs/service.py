@@ -11,7 +11,6 @@ from grpc import aio
 
 from jointrisk.errors import DeadlineError, InvalidInputError, JointriskError
 from jointrisk.rpc.v1 import training_pb2 as pb
-
 from jointrisk_coordinator.runs.hub import Hub
 from jointrisk_coordinator.runs.session import Session
 
@@ -45,7 +44,7 @@ class TrainingService:
         The generated registration would let gRPC answer undecodable bytes by itself, without a word in the audit log.
         """
         handler = grpc.stream_stream_rpc_method_handler(
-            self.Exchange,  # type: ignore[arg-type]
+            self.Exchange,
             request_deserializer=_frame,
             response_serializer=pb.CoordinatorFrame.SerializeToString,
         )

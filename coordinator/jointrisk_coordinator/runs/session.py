@@ -16,11 +16,8 @@ from jointrisk.protocol import negotiate
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.settings import Duration, Settings
 from jointrisk.transfer import Header, Incoming, Outgoing
-
+from jointrisk_coordinator.runs.quorum import Monotonic
 from jointrisk_coordinator.runs.tickets import Ticket, TicketBook
-
-Monotonic = Callable[[], float]
-"""Seconds on a clock that never goes back."""
 
 _REASON_LENGTH = 2000
 

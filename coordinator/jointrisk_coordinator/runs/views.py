@@ -4,7 +4,6 @@ import tomli_w
 
 from jointrisk.clock import rfc3339
 from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
-
 from jointrisk_coordinator.runs.ledger import RoundView, RunView
 from jointrisk_coordinator.runs.settings import RunSettings
 

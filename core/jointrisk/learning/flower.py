@@ -10,7 +10,6 @@ One process serves one run, so the process-wide identity is set once.
 import hashlib
 import logging
 
-import jointrisk.learning  # noqa: F401 - turns Flower's telemetry off before the imports below
 from flwr.app import (
     Array,
     ArrayRecord,
@@ -30,6 +29,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import DecodeError
 
+import jointrisk.learning  # noqa: F401 - turns Flower's telemetry off before the imports below
 from jointrisk.errors import InvalidInputError
 
 __all__ = [

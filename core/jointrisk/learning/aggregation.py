@@ -1,0 +1,193 @@
+"""The aggregation seam: messages to members in, one reply that stands for all of them out.
+
+A strategy never sees a single member's reply, only the mean, so that what happens behind :class:`Aggregation` can be
+replaced by a protocol in which nobody sees it. The seam therefore owns the sending.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jointrisk.errors import InvalidInputError
+from jointrisk.learning.flower import Array, ArrayRecord, Message, MetricRecord, RecordDict
+
+WEIGHT = "num-examples"
+"""The metric that says how much a reply weighs: how many rows it stands for."""
+_HEAVIEST = 1e12
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a cohort said to one message each.
+
+    Attributes:
+        enough: whether the quorum was met.
+        replies: loads each usable reply, in the order of the members' numbers.
+        members: whose replies they are, in that order.
+        failures: member to why there is no usable reply of it; members that did not answer in time are in it too.
+    """
+
+    enough: bool
+    replies: Sequence[Callable[[], RecordDict]]
+    members: tuple[str, ...]
+    failures: Mapping[str, str]
+
+
+class Cohort(Protocol):
+    """The members of a run, as the seam reaches them."""
+
+    def collect(self, messages: Sequence[Message], check: Callable[[RecordDict], None]) -> Collected:
+        """Send one message to each member and wait as long as the run's rules say.
+
+        Args:
+            messages: in the order of the members' numbers.
+            check: raises InvalidInputError for a reply that cannot be used; it then counts as a failure.
+        """
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What became of one message to each member.
+
+    Attributes:
+        reply: the weighted mean of all usable replies; None when the quorum was missed.
+        members: whose replies are in it.
+        missing: those asked whose are not.
+        failures: member to why.
+    """
+
+    reply: Message | None
+    members: tuple[str, ...]
+    missing: tuple[str, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+class Aggregation(Protocol):
+    """How replies become one."""
+
+    def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
+        """Ask every member and return the weighted mean of arrays and metrics as one reply."""
+
+
+class PlainAggregation:
+    """The coordinator sees every reply and computes the mean itself."""
+
+    def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
+        """See :class:`Aggregation`. Summed in the order of the members' numbers, so the same replies give the same bits."""
+        collected = cohort.collect(messages, Expectation.of(messages[0]).check)
+        reply = None
+        if collected.enough:
+            reply = Message(weighted_mean(collected.replies), reply_to=messages[0])
+        return Aggregate(reply, collected.members, tuple(sorted(collected.failures)), collected.failures)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a usable reply holds: for training arrays of the names, shapes and types that were sent, always metrics.
+
+    Attributes:
+        arrays: name to shape and type; empty when no arrays are expected back.
+    """
+
+    arrays: Mapping[str, tuple[tuple[int, ...], str]]
+
+    @classmethod
+    def of(cls, message: Message) -> "Expectation":
+        """Return what a reply to ``message`` has to hold."""
+        if not message.metadata.message_type.startswith("train"):
+            return cls({})
+        sent = next(iter(message.content.array_records.values()), ArrayRecord())
+        return cls({name: (tuple(array.shape), array.dtype) for name, array in sent.items()})
+
+    def check(self, reply: RecordDict) -> None:
+        """Return when a member's reply can be used.
+
+        Raises:
+            InvalidInputError: it cannot; says what was expected.
+        """
+        _weight(reply)
+        if not self.arrays:
+            return
+        arrays = _arrays(reply)
+        if {name: (tuple(array.shape), array.dtype) for name, array in arrays.items()} != self.arrays:
+            raise InvalidInputError("reply: expected arrays of the names, shapes and types that were sent")
+        for name, (shape, dtype) in self.arrays.items():
+            value = _values(arrays[name])
+            if value.shape != shape or str(value.dtype) != dtype or not np.isfinite(value).all():
+                raise InvalidInputError("reply: expected arrays of finite numbers, as announced")
+
+
+def weighted_mean(replies: Sequence[Callable[[], RecordDict]]) -> RecordDict:
+    """Return the mean of arrays and metrics, each reply weighing its ``num-examples``.
+
+    Sums run in float64 in the order given and are rounded once, to the arrays' own types.
+
+    Args:
+        replies: load one reply each, all of the same form.
+    """
+    arrays: dict[str, NDArray[np.float64]] = {}
+    types: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    total = 0.0
+    for load in replies:
+        reply = load()
+        weight = _weight(reply)
+        total += weight
+        for name, array in _arrays(reply).items():
+            types[name] = array.dtype
+            _add(arrays, name, _values(array), weight)
+        for name, value in _metrics(reply).items():
+            metrics[name] = metrics.get(name, 0.0) + weight * value
+    return _record(arrays, types, metrics, total)
+
+
+def _record(
+    arrays: dict[str, NDArray[np.float64]], types: dict[str, str], metrics: dict[str, float], total: float
+) -> RecordDict:
+    means = {name: Array(np.asarray(value / total, dtype=types[name])) for name, value in arrays.items()}
+    mean_metrics = MetricRecord({name: value / total for name, value in metrics.items()})
+    mean_metrics[WEIGHT] = total
+    record = RecordDict({"metrics": mean_metrics})
+    if means:
+        record["arrays"] = ArrayRecord(means)
+    return record
+
+
+def _add(sums: dict[str, NDArray[np.float64]], name: str, value: NDArray[np.generic], weight: float) -> None:
+    if name in sums:
+        sums[name] += np.multiply(value, weight, dtype=np.float64)
+    else:
+        sums[name] = np.asarray(np.multiply(value, weight, dtype=np.float64))
+
+
+def _arrays(reply: RecordDict) -> ArrayRecord:
+    records = list(reply.array_records.values())
+    if len(records) > 1:
+        raise InvalidInputError(f"reply: expected one record of arrays, got {len(records)}")
+    return records[0] if records else ArrayRecord()
+
+
+def _values(array: Array) -> NDArray[np.generic]:
+    try:
+        return array.numpy()
+    except (ValueError, TypeError, EOFError) as error:
+        raise InvalidInputError("reply: expected arrays in numpy's format") from error
+
+
+def _metrics(reply: RecordDict) -> dict[str, float]:
+    records = list(reply.metric_records.values())
+    if len(records) != 1:
+        raise InvalidInputError(f"reply: expected one record of metrics, got {len(records)}")
+    single = {name: value for name, value in records[0].items() if not isinstance(value, list)}
+    return {name: float(value) for name, value in single.items() if name != WEIGHT}
+
+
+def _weight(reply: RecordDict) -> float:
+    _metrics(reply)
+    value = next(iter(reply.metric_records.values())).get(WEIGHT)
+    if not isinstance(value, int | float) or not 0 < value <= _HEAVIEST:
+        raise InvalidInputError(f'reply: expected a metric "{WEIGHT}" above 0 and at most {_HEAVIEST:g}')
+    return float(value)

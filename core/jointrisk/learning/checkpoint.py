@@ -1,0 +1,157 @@
+"""What a run's worker needs to go on after a complete round: one safetensors file, its header in JSON, never pickle."""
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from jointrisk import durable
+from jointrisk.errors import CorruptError
+from jointrisk.learning.flower import Array, ArrayRecord
+
+Arrays = dict[str, NDArray[np.generic]]
+_FORMAT = "jointrisk checkpoint 1"
+_ARRAYS, _STRATEGY = "arrays/", "strategy/"
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """The states of the generators that strategies draw from: Python's and numpy's global ones."""
+
+    python: Any
+    numpy: Any
+
+    @classmethod
+    def seeded(cls, seed: int) -> "RandomState":
+        """Return the states that a seed gives."""
+        numpy_state = np.random.RandomState(seed % (1 << 32)).get_state(legacy=False)
+        return cls(random.Random(seed).getstate(), numpy_state)  # noqa: S311 - samples members, keeps no secret
+
+    @classmethod
+    def capture(cls) -> "RandomState":
+        """Return the present states."""
+        return cls(random.getstate(), np.random.get_state(legacy=False))  # noqa: NPY002
+
+    def restore(self) -> None:
+        """Put the generators into these states."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the states as JSON values."""
+        version, numbers, gauss = self.python
+        inner = {**self.numpy, "state": {**self.numpy["state"], "key": self.numpy["state"]["key"].tolist()}}
+        return {"python": [version, list(numbers), gauss], "numpy": inner}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RandomState":
+        """Return what :meth:`to_json` wrote."""
+        version, numbers, gauss = values["python"]
+        inner = values["numpy"]
+        key = np.asarray(inner["state"]["key"], dtype=np.uint32)
+        return cls((version, tuple(numbers), gauss), {**inner, "state": {**inner["state"], "key": key}})
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after a complete round.
+
+    Attributes:
+        number: the round.
+        arrays: the model.
+        strategy: the strategy's own state.
+        random: the generators.
+        best: number and metric of the best round so far; None without evaluation.
+    """
+
+    number: int
+    arrays: ArrayRecord
+    random: RandomState
+    strategy: Arrays = field(default_factory=dict)
+    best: tuple[int, float] | None = None
+
+    @property
+    def arrays_sha256(self) -> str:
+        """Digest of names, types, shapes and values of the arrays, hex."""
+        return digest(self.arrays)
+
+
+def digest(arrays: ArrayRecord) -> str:
+    """Return the SHA-256 over names, types, shapes and values, in their order, hex."""
+    total = hashlib.sha256()
+    for name, array in arrays.items():
+        total.update(json.dumps([name, array.dtype, list(array.shape)]).encode())
+        total.update(np.asarray(array.numpy(), order="C").tobytes())
+    return total.hexdigest()
+
+
+def checkpoint_path(folder: Path, number: int) -> Path:
+    """Return where a round's checkpoint lies."""
+    return folder / f"round-{number:06d}.safetensors"
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> str:
+    """Write a checkpoint, durably, and return the digest of its arrays."""
+    path = checkpoint_path(folder, checkpoint.number)
+    values = {name: array.numpy() for name, array in checkpoint.arrays.items()}
+    arrays_sha256 = digest(checkpoint.arrays)
+    header = {
+        "format": _FORMAT,
+        "round": checkpoint.number,
+        "order": list(values),
+        "arrays_sha256": arrays_sha256,
+        "random": checkpoint.random.to_json(),
+        "best": checkpoint.best,
+    }
+    tensors = {_ARRAYS + name: np.asarray(value, order="C") for name, value in values.items()}
+    tensors |= {_STRATEGY + name: np.asarray(value, order="C") for name, value in checkpoint.strategy.items()}
+    scratch = path.with_suffix(".new")
+    save_file(tensors, scratch, metadata={"jointrisk": json.dumps(header)})
+    scratch.chmod(durable.MODE)
+    durable.move(scratch, path)
+    return arrays_sha256
+
+
+def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
+    """Read a checkpoint back.
+
+    Args:
+        folder: where checkpoints lie.
+        number: the round.
+        arrays_sha256: the digest that the database has for it.
+
+    Raises:
+        CorruptError: the file is missing or is not what was written.
+    """
+    path = checkpoint_path(folder, number)
+    try:
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {})["jointrisk"])
+            tensors: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CorruptError(f"checkpoint of round {number}: expected a checkpoint, got {type(error).__name__}") from None
+    checkpoint = Checkpoint(
+        number=header["round"],
+        arrays=ArrayRecord({name: Array(tensors[_ARRAYS + name]) for name in header["order"]}),
+        random=RandomState.from_json(header["random"]),
+        strategy={n.removeprefix(_STRATEGY): v for n, v in tensors.items() if n.startswith(_STRATEGY)},
+        best=None if header["best"] is None else (header["best"][0], header["best"][1]),
+    )
+    if checkpoint.number != number or checkpoint.arrays_sha256 != arrays_sha256:
+        raise CorruptError(f"checkpoint of round {number}: its arrays are not those of the completed round")
+    return checkpoint
+
+
+def prune(folder: Path, keep: set[int]) -> None:
+    """Delete every checkpoint but those of the rounds in ``keep``."""
+    wanted = {checkpoint_path(folder, number) for number in keep}
+    for path in folder.glob("round-*"):
+        if path not in wanted:
+            path.unlink(missing_ok=True)

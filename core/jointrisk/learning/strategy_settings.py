@@ -1,0 +1,77 @@
+"""The strategies that a run can name, and their settings. Light: imported where Flower is not."""
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from jointrisk.errors import InvalidInputError
+from jointrisk.settings import Settings
+
+
+class FedAvgSettings(Settings):
+    """Federated averaging (McMahan et al. 2017): the mean of the members' arrays. Has no settings."""
+
+
+class FedProxSettings(Settings):
+    """FedAvg with a proximal term at the members (Li et al. 2020).
+
+    Attributes:
+        proximal_mu: weight of the squared distance from the round's arrays; the larger, the less members drift apart.
+    """
+
+    proximal_mu: float = Field(default=0.01, ge=0)
+
+
+class FedAdamSettings(Settings):
+    """Adam at the coordinator on the mean change of a round (Reddi et al. 2021).
+
+    Attributes:
+        eta: the coordinator's learning rate.
+        beta_1: decay of the first moment.
+        beta_2: decay of the second moment.
+        tau: keeps the denominator away from zero.
+    """
+
+    eta: float = Field(default=0.01, gt=0)
+    beta_1: float = Field(default=0.9, ge=0, lt=1)
+    beta_2: float = Field(default=0.99, ge=0, lt=1)
+    tau: float = Field(default=1e-3, gt=0)
+
+
+STRATEGIES: dict[str, type[Settings]] = {
+    "fedavg": FedAvgSettings,
+    "fedprox": FedProxSettings,
+    "fedadam": FedAdamSettings,
+}
+"""Name to settings."""
+
+
+def strategy_settings(name: str, values: dict[str, Any]) -> Settings:
+    """Return a strategy's settings, checked.
+
+    Raises:
+        InvalidInputError: there is no such strategy, or it has no such setting.
+    """
+    return checked("strategy", STRATEGIES, name, values)
+
+
+def checked(what: str, models: dict[str, type[Settings]], name: str, values: dict[str, Any]) -> Settings:
+    """Return ``values`` as the settings of the thing that is named.
+
+    Args:
+        what: "strategy" or "task", for messages.
+        models: name to settings.
+        name: which.
+        values: what the run's settings say.
+
+    Raises:
+        InvalidInputError: there is no such thing, or it has no such setting.
+    """
+    if name not in models:
+        raise InvalidInputError(f'{what}: expected one of {", ".join(sorted(models))}, got "{name}"')
+    try:
+        return models[name].model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(f"{what}_settings.{place} ({name}): {first['msg']}") from None

@@ -1,0 +1,94 @@
+"""What can be learnt: each task has a name, settings, and a module that both sides run.
+
+The names and settings are light; the modules import torch or Flower and are imported by worker processes only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jointrisk.learning.strategy_settings import checked
+from jointrisk.learning.tasks.settings import DefaultModelSettings, ProbeSettings
+from jointrisk.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from jointrisk.federation.contract import FeatureContract
+    from jointrisk.learning.flower import ArrayRecord, ClientApp
+
+_MODELS: dict[str, type[Settings]] = {"default_model": DefaultModelSettings, "probe": ProbeSettings}
+_NEED_CONTRACT = frozenset({"default_model"})
+
+
+@dataclass(frozen=True)
+class MemberData:
+    """A member's rows under a contract, as the client app sees them.
+
+    Attributes:
+        features: float32 [rows, features], NaN where missing, in the contract's order.
+        labels: uint8 [rows], 1 for bad.
+    """
+
+    features: "NDArray[np.float32]"
+    labels: "NDArray[np.uint8]"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a member has accepted to do.
+
+    Attributes:
+        settings: the task's settings.
+        run_seed: the run's.
+        number: the member's number in the run, from 1.
+        contract: the feature contract, where the task needs one.
+        data: the member's rows, where the task needs a contract.
+    """
+
+    settings: Settings
+    run_seed: int
+    number: int
+    contract: "FeatureContract | None" = None
+    data: MemberData | None = None
+
+
+class Task(Protocol):
+    """What a task's module offers."""
+
+    best_metric: str | None
+    """The metric of evaluation whose smallest value marks the best round; None when there is none."""
+
+    def initial_arrays(self, settings: Any, contract: "FeatureContract | None", run_seed: int) -> "ArrayRecord":
+        """Return what the first round starts from; the same for the same arguments."""
+
+    def client_app(self, assignment: Assignment) -> "ClientApp":
+        """Return the app that does a member's part."""
+
+
+def task_settings(name: str, values: dict[str, Any]) -> Settings:
+    """Return a task's settings, checked.
+
+    Raises:
+        InvalidInputError: there is no such task, or it has no such setting.
+    """
+    return checked("task", _MODELS, name, values)
+
+
+def needs_contract(name: str) -> bool:
+    """Tell whether a task works on rows under a feature contract."""
+    return name in _NEED_CONTRACT
+
+
+def load_task(name: str) -> Task:
+    """Import a task's module. For worker processes.
+
+    Raises:
+        InvalidInputError: there is no such task.
+    """
+    checked("task", _MODELS, name, {})
+    module = import_module(f"jointrisk.learning.tasks.{name}")
+    make: Callable[[], Task] = module.make
+    return make()

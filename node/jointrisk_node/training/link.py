@@ -1,0 +1,173 @@
+"""The node's standing connection to the coordinator: opened by the node, opened again whenever it breaks."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+from grpc import aio
+
+from jointrisk.clock import Clock, utc_now
+from jointrisk.errors import (
+    DeadlineError,
+    JointriskError,
+    RefusedError,
+    UnauthenticatedError,
+    VersionMismatchError,
+)
+from jointrisk.rpc.errors import from_rpc
+from jointrisk.rpc.v1 import training_pb2 as pb
+from jointrisk.rpc.v1.training_pb2_grpc import TrainingServiceStub
+from jointrisk_node.training.gate import Gate
+from jointrisk_node.training.spool import HeldTask, TaskSpool
+from jointrisk_node.training.stream import Known, NodeStream, VersionsSeen
+from jointrisk_node.training.workers import Workers
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_PAUSE_WHEN_REFUSED = 30.0
+
+
+class Link:
+    """Keeps a stream to the coordinator open and does what comes over it.
+
+    Args:
+        member_id: this node.
+        connect: returns a new channel to the coordinator, with the certificate as it is now.
+        spool: tasks and answers.
+        gate: decides about offers.
+        data: the data settings, for workers.
+        known: versions of roster and contract that this node has.
+        seen: told which versions the coordinator calls current.
+        clock: time of day, for people.
+        rng: spreads reconnections.
+    """
+
+    def __init__(
+        self,
+        member_id: str,
+        connect: Callable[[], aio.Channel],
+        spool: TaskSpool,
+        gate: Gate,
+        data: dict[str, object],
+        *,
+        known: Callable[[], Known],
+        seen: VersionsSeen,
+        clock: Clock = utc_now,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._member_id = member_id
+        self._connect = connect
+        self._spool = spool
+        self._known = known
+        self._seen = seen
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self._stream: NodeStream | None = None
+        self._workers = Workers(spool, gate, data, self._answered)
+        self._task: asyncio.Task[None] | None = None
+        self.connected = False
+        self.detail = "not started"
+        self.since: datetime = clock()
+
+    @property
+    def runs_active(self) -> int:
+        """How many runs have a worker here."""
+        return self._workers.active
+
+    async def start(self) -> None:
+        """Begin to connect."""
+        self._task = asyncio.create_task(self._keep(), name="link")
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Let tasks in work end within ``grace`` seconds, hand the others back, and close the stream."""
+        undone = await self._workers.stop(grace)
+        if self._stream is not None:
+            self._stream.say_goodbye(undone)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    while self.connected:
+                        await asyncio.sleep(0.01)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def reconnect(self) -> None:
+        """Break the present stream, so that the next one uses the certificate as it is now."""
+        if self._stream is not None:
+            self._stream.release()
+
+    def _answered(self, task: HeldTask) -> None:
+        if self._stream is not None:
+            self._stream.answered(task)
+
+    async def _keep(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                reason = await self._converse()
+            except JointriskError as error:
+                reason = error.message
+                log.warning("training.stream_broke", code=error.code, reason=reason)
+                pause = self._next_pause(pause, error)
+            if self.connected:
+                pause = _FIRST_PAUSE
+            self._is(connected=False, detail=reason)
+            await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
+
+    @staticmethod
+    def _next_pause(pause: float, error: JointriskError) -> float:
+        # Who is refused stays refused until a person acts: do not knock every second.
+        refused = isinstance(error, RefusedError | UnauthenticatedError | VersionMismatchError)
+        return _PAUSE_WHEN_REFUSED if refused else min(pause * 2, _LONGEST_PAUSE)
+
+    async def _converse(self) -> str:
+        """Hold one stream; return why the coordinator ended it.
+
+        Raises:
+            JointriskError: the stream broke, or was refused.
+        """
+        stream = self._stream = NodeStream(self._member_id, self._spool, self._workers, self._known, self._seen)
+        channel = self._connect()
+        call = TrainingServiceStub(channel).Exchange(_frames(stream))
+        try:
+            return await self._listen(stream, call)
+        except aio.AioRpcError as error:
+            raise from_rpc(error, peer="the coordinator") from None
+        finally:
+            self._stream = None
+            stream.release()
+            call.cancel()
+            await channel.close()
+
+    async def _listen(
+        self, stream: NodeStream, call: "aio.StreamStreamCall[pb.NodeFrame, pb.CoordinatorFrame]"
+    ) -> str:
+        while True:
+            try:
+                async with asyncio.timeout(stream.lease_seconds):
+                    frame = await call.read()
+            except TimeoutError:
+                raise DeadlineError("the coordinator has been silent for longer than its lease") from None
+            if not isinstance(frame, pb.CoordinatorFrame):
+                return "the coordinator ended the stream"
+            reason = await stream.receive(frame)
+            if reason is not None:
+                return reason
+            if not self.connected:
+                self._is(connected=True, detail="")
+                log.info("training.connected")
+
+    def _is(self, *, connected: bool, detail: str) -> None:
+        if self.connected != connected:
+            self.since = self._clock()
+        self.connected, self.detail = connected, detail
+
+
+async def _frames(stream: NodeStream) -> AsyncIterator[pb.NodeFrame]:
+    while (frame := await stream.next_frame()) is not None:
+        yield frame

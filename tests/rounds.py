@@ -1,0 +1,181 @@
+"""A coordinator's rounds and some nodes' links in one process, over real mutual TLS, with real worker processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from grpc import aio
+
+from jointrisk.errors import NotFoundError
+from jointrisk.federation import certificates as pki
+from jointrisk.federation.names import COORDINATOR, COORDINATOR_SERVER_NAME
+from jointrisk.federation.policy import RunPolicy
+from jointrisk.rpc import tls
+from jointrisk.rpc.channel import channel
+from jointrisk.rpc.guard import Guard
+from jointrisk.rpc.server import bind, new_server
+from jointrisk.store import Store
+from jointrisk.store.connections import make_engine
+from jointrisk_coordinator.runs import tables  # noqa: F401 - the tables have to be known
+from jointrisk_coordinator.runs.control import Federation
+from jointrisk_coordinator.runs.hub import Hub
+from jointrisk_coordinator.runs.ledger import RunLedger, RunView
+from jointrisk_coordinator.runs.service import TrainingService
+from jointrisk_coordinator.runs.session import StreamSettings, Versions
+from jointrisk_coordinator.runs.supervisor import RunSupervisor
+from jointrisk_coordinator.store import Base
+from jointrisk_node.training.gate import Gate
+from jointrisk_node.training.link import Link
+from jointrisk_node.training.spool import TaskSpool
+from jointrisk_node.training.stream import Known
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+class Pki:
+    """A federation's certificates."""
+
+    def __init__(self) -> None:
+        key = pki.new_transport_key()
+        certificate = pki.issue_authority("test", key, now=NOW, lifetime=DAY)
+        self._issuer = pki.Issuer(certificate, key)
+        self.ca = pki.certificate_to_pem(certificate)
+
+    def pair(self, name: str) -> pki.KeyPair:
+        """Return a fresh key pair for a member."""
+        key = pki.new_transport_key()
+        leaf = pki.issue_leaf(
+            self._issuer, key.public_key(), federation="test", member_id=name, now=NOW, lifetime=DAY
+        )
+        return pki.KeyPair(pki.key_to_pem(key), pki.certificate_to_pem(leaf))
+
+
+@dataclass
+class RecordedAudit:
+    """An audit log in memory."""
+
+    entries: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Keep an entry."""
+        self.entries.append((event, fields))
+
+
+def open_test_store(folder: Path) -> Store:
+    """Return a store with today's tables, on SQLite."""
+    store = Store(make_engine(f"sqlite:///{folder / 'state.db'}"))
+    Base.metadata.create_all(store.engine)
+    return store
+
+
+@dataclass
+class Office:
+    """A coordinator, as far as rounds need one."""
+
+    hub: Hub
+    supervisor: RunSupervisor
+    server: aio.Server
+    port: int
+    audit: RecordedAudit
+    store: Store
+
+    async def stop(self) -> None:
+        """Stop as the daemon does."""
+        self.hub.stop("stopping")
+        await self.supervisor.stop()
+        await self.server.stop(0.2)
+        self.store.close()
+
+    async def follow(self, run_id: str, seconds: float = 60) -> RunView:
+        """Return a run when it has ended."""
+        async with asyncio.timeout(seconds):
+            async for run in self.supervisor.watch(run_id):
+                last = run
+        return last
+
+
+@dataclass
+class World:
+    """Certificates, folders and the members' names."""
+
+    folder: Path
+    members: Sequence[str]
+    authority: Pki = field(default_factory=Pki)
+    stream: StreamSettings = StreamSettings(lease=timedelta(seconds=5), heartbeat=timedelta(seconds=1))
+    policy: RunPolicy = RunPolicy()
+    contract: bytes | None = None
+    port: int = 0
+
+    async def office(self) -> Office:
+        """Start a coordinator."""
+        home = self.folder / "coordinator"
+        home.mkdir(exist_ok=True)
+        store, audit = open_test_store(home), RecordedAudit()
+        hub = Hub(home / "runs", audit, self.stream, lambda: Versions(1, 1 if self.contract else 0))
+        federation = Federation(lambda: self.members, lambda: 1 if self.contract else 0, self._contract)
+        supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
+        server = new_server(Guard())
+        TrainingService(hub, tls.peer).add_to(server)
+        pair = self.authority.pair(COORDINATOR)
+        self.port = bind(server, f"127.0.0.1:{self.port}", tls.server_credentials(lambda: pair, self.authority.ca))
+        await supervisor.resume_all()
+        await server.start()
+        return Office(hub, supervisor, server, self.port, audit, store)
+
+    def link(self, name: str, *, policy: RunPolicy | None = None, data: dict[str, object] | None = None) -> Link:
+        """Return a node's link, not started."""
+        pair = self.authority.pair(name)
+        spool = TaskSpool(self.folder / name / "training")
+        gate = Gate(name, lambda: policy or self.policy, lambda: self.members, self._fetch)
+        return Link(
+            name,
+            lambda: self.channel(pair),
+            spool,
+            gate,
+            data or {},
+            known=lambda: Known(1, 0),
+            seen=lambda _roster, _contract: None,
+        )
+
+    def channel(self, pair: pki.KeyPair) -> aio.Channel:
+        """Return a channel to the coordinator."""
+        return channel(
+            f"127.0.0.1:{self.port}", ca=self.authority.ca, pair=pair, server_name=COORDINATOR_SERVER_NAME
+        )
+
+    async def _fetch(self, version: int) -> bytes:
+        return self._contract(version)
+
+    def _contract(self, version: int) -> bytes:
+        if self.contract is None or version != 1:
+            raise NotFoundError(f"no contract of version {version}")
+        return self.contract
+
+
+@asynccontextmanager
+async def rounds(
+    folder: Path, members: Sequence[str] = ("alder", "birch", "cedar"), **settings: Any
+) -> AsyncIterator[tuple[World, Office, dict[str, Link]]]:
+    """Run a coordinator and a link for each member."""
+    world = World(folder, members, **settings)
+    office = await world.office()
+    links = {name: world.link(name) for name in members}
+    for link in links.values():
+        await link.start()
+    try:
+        yield world, office, links
+    finally:
+        await asyncio.gather(*(link.stop(0) for link in links.values()))
+        await office.stop()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until ``condition`` holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 - what is waited for has no event
