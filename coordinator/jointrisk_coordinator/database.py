@@ -2,7 +2,6 @@
 
 from jointrisk.statedir import StateDir
 from jointrisk.store import Store, open_store
-
 from jointrisk_coordinator.settings import CoordinatorSettings
 from jointrisk_coordinator.store import MIGRATIONS
 

@@ -8,7 +8,6 @@ from jointrisk.commandline.options import new_master_key
 from jointrisk.errors import ConflictError
 from jointrisk.settings import parse_toml
 from jointrisk.statedir import StateDir
-
 from jointrisk_coordinator.authority import CA_FILE, Authority
 from jointrisk_coordinator.settings import FILE, CoordinatorSettings
 

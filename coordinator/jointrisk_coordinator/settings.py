@@ -8,7 +8,6 @@ from pydantic import Field
 from jointrisk.logs import LogSettings
 from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
-
 from jointrisk_coordinator.runs.session import StreamSettings
 
 Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]

@@ -1,0 +1,215 @@
+"""The coordinator's daemon: the only place that wires its parts together."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import ModuleType
+
+import structlog
+from google.protobuf.descriptor import ServiceDescriptor
+
+from jointrisk import __version__
+from jointrisk.clock import utc_now
+from jointrisk.errors import JointriskError, UnauthenticatedError
+from jointrisk.logs import configure_logging
+from jointrisk.masterkey import MasterKey
+from jointrisk.rpc import tls
+from jointrisk.rpc.guard import Check, Context, Guard
+from jointrisk.rpc.server import add_health_and_reflection, bind, bind_unix, check_protocol, new_server
+from jointrisk.rpc.v1 import (
+    contract_pb2,
+    contract_pb2_grpc,
+    coordinator_operator_pb2_grpc,
+    join_pb2,
+    join_pb2_grpc,
+    membership_pb2,
+    membership_pb2_grpc,
+    training_pb2,
+)
+from jointrisk.serving import StopSignal, close_to_others, prepare_socket
+from jointrisk.statedir import StateDir
+from jointrisk.store import AuditLog, Store
+from jointrisk_coordinator.authority import Authority, ServerCertificate
+from jointrisk_coordinator.contracts import ContractRegistry
+from jointrisk_coordinator.contracts.service import ContractServicer
+from jointrisk_coordinator.database import open_database
+from jointrisk_coordinator.membership.ledger import MembershipRules
+from jointrisk_coordinator.membership.office import MembershipOffice
+from jointrisk_coordinator.membership.service import JoinServicer, MembershipServicer
+from jointrisk_coordinator.membership.throttle import Throttle
+from jointrisk_coordinator.operator_service import Endpoints, OperatorService
+from jointrisk_coordinator.runs.control import Federation
+from jointrisk_coordinator.runs.hub import Hub
+from jointrisk_coordinator.runs.ledger import RunLedger
+from jointrisk_coordinator.runs.service import TrainingService
+from jointrisk_coordinator.runs.session import Versions
+from jointrisk_coordinator.runs.supervisor import RunSupervisor
+from jointrisk_coordinator.settings import CoordinatorSettings
+
+log = structlog.get_logger()
+
+_GRACE_SECONDS = 5.0
+_ROSTER_CHECK_SECONDS = 1.0
+
+
+def run_daemon(state: StateDir, settings: CoordinatorSettings, key: MasterKey) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        ConflictError: another daemon uses the state directory, or a port is taken.
+    """
+    configure_logging(settings.log.level, settings.log.format)
+    with state.lock():
+        asyncio.run(_serve(state, settings, key))
+
+
+async def _serve(state: StateDir, settings: CoordinatorSettings, key: MasterKey) -> None:
+    stop = StopSignal()
+    async with _coordinator(state, settings, key):
+        await stop.wait()
+        log.info("daemon.stopping")
+
+
+@asynccontextmanager
+async def _coordinator(state: StateDir, settings: CoordinatorSettings, key: MasterKey) -> AsyncIterator[None]:
+    """Run the coordinator for the time of the block."""
+    async with AsyncExitStack() as stack:
+        parts = await _parts(state, settings, key)
+        stack.callback(parts.store.close)
+        await asyncio.to_thread(parts.audit.append, "daemon.started", version=__version__)
+        stack.push_async_callback(asyncio.to_thread, parts.audit.append, "daemon.stopped")
+        # Runs are taken up first: a node that connects at once finds its tasks.
+        await parts.supervisor.resume_all()
+        await _serve_ports(stack, state, settings, parts)
+        stack.callback(asyncio.create_task(_keep_roster_fresh(parts.office, parts.hub)).cancel)
+        stack.callback(parts.hub.stop, "the coordinator is stopping")
+        stack.push_async_callback(parts.supervisor.stop)
+        yield
+
+
+@dataclass(frozen=True)
+class _Parts:
+    store: Store
+    authority: Authority
+    audit: AuditLog
+    office: MembershipOffice
+    contracts: ContractRegistry
+    hub: Hub
+    supervisor: RunSupervisor
+
+
+async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey) -> _Parts:
+    authority = Authority.open(settings.federation.name, state, key)
+    store = await asyncio.to_thread(open_database, state, settings)
+    audit = AuditLog(store, authority.identity_key)
+    office = await asyncio.to_thread(MembershipOffice, store, authority, _rules(settings), audit)
+    contracts = ContractRegistry(store, authority.identity_key, audit)
+    hub = Hub(
+        state.path("runs"),
+        audit,
+        settings.training,
+        lambda: Versions(office.roster.version, contracts.current_version()),
+    )
+    federation = Federation(
+        members=lambda: office.history.members,
+        contract_version=contracts.current_version,
+        contract=contracts.payload,
+    )
+    loop = asyncio.get_running_loop()
+    office.on_removed.append(
+        lambda member_id: loop.call_soon_threadsafe(hub.close_member, member_id, "this membership has ended")
+    )
+    supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
+    return _Parts(store, authority, audit, office, contracts, hub, supervisor)
+
+
+async def _serve_ports(
+    stack: AsyncExitStack, state: StateDir, settings: CoordinatorSettings, parts: _Parts
+) -> None:
+    certificate = ServerCertificate(parts.authority, settings.certificates.lifetime, utc_now)
+    ca = parts.authority.certificate_pem
+    host = settings.listen.public_host or socket.gethostname()
+
+    members = new_server(Guard([check_protocol, _members_only(parts.office)], _recorder(parts.audit)))
+    port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
+    membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
+    contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.contracts), members)
+    TrainingService(parts.hub, tls.peer).add_to(members)
+    add_health_and_reflection(members, _services(membership_pb2, contract_pb2, training_pb2))
+
+    joining = new_server(Guard([check_protocol], _recorder(parts.audit)))
+    join_port = bind(joining, settings.listen.join_address, tls.open_server_credentials(certificate, ca))
+    endpoints = Endpoints(f"{host}:{port}", f"{host}:{join_port}", utc_now())
+    join_pb2_grpc.add_JoinServiceServicer_to_server(JoinServicer(parts.office, endpoints.address), joining)
+    add_health_and_reflection(joining, _services(join_pb2))
+
+    operator = new_server(Guard([check_protocol]))
+    service = OperatorService(parts.office, parts.contracts, parts.hub, parts.supervisor, endpoints)
+    coordinator_operator_pb2_grpc.add_CoordinatorOperatorServicer_to_server(service, operator)
+    path = prepare_socket(state.root)
+    bind_unix(operator, path)
+
+    for server in (members, joining, operator):
+        await server.start()
+        stack.push_async_callback(server.stop, _GRACE_SECONDS)
+    close_to_others(path)
+    stack.callback(path.unlink, missing_ok=True)
+    log.info("daemon.ready", address=endpoints.address, join_address=endpoints.join_address)
+
+
+def _rules(settings: CoordinatorSettings) -> MembershipRules:
+    return MembershipRules(
+        founding_members=settings.federation.founding_members,
+        approvals_required=settings.federation.approvals_required,
+        certificate_lifetime=settings.certificates.lifetime,
+        roster_lifetime=settings.certificates.roster_lifetime,
+    )
+
+
+def _services(*modules: ModuleType) -> list[ServiceDescriptor]:
+    return [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
+
+
+def _members_only(office: MembershipOffice) -> Check:
+    async def check(context: Context, method: str) -> None:  # noqa: ARG001 - a check's signature
+        office.require_current(tls.peer(context))
+
+    return check
+
+
+def _recorder(audit: AuditLog) -> Callable[[Context, str, JointriskError], Awaitable[None]]:
+    """Return what writes refused calls to the audit log, a bounded number a minute."""
+    throttle = Throttle(limit=60, period=timedelta(minutes=1))
+
+    async def record(context: Context, method: str, error: JointriskError) -> None:
+        unrecorded = throttle.passes(utc_now())
+        if unrecorded is None:
+            return
+        caller = _caller(context)
+        log.warning("rpc.refused", caller=caller, method=method, code=error.code)
+        await asyncio.to_thread(
+            audit.append, "rpc.refused", caller=caller, method=method, code=error.code, unrecorded=unrecorded
+        )
+
+    return record
+
+
+def _caller(context: Context) -> str:
+    try:
+        return tls.peer(context).member_id
+    except UnauthenticatedError:
+        return context.peer()
+
+
+async def _keep_roster_fresh(office: MembershipOffice, hub: Hub) -> None:
+    """Issue the roster again at half of its lifetime, and tell nodes of every new version at once."""
+    announced = office.roster.version
+    while True:
+        await asyncio.sleep(_ROSTER_CHECK_SECONDS)
+        await asyncio.to_thread(office.current_roster)
+        if office.roster.version != announced:
+            announced = office.roster.version
+            hub.announce()
