@@ -39,7 +39,7 @@ def make(role: str, message: str) -> Path | None:
     if script is None or isinstance(script, list):
         return None
     path = Path(script.path)
-    for action in (["check", "--fix", "--quiet"], ["format", "--quiet"]):
+    for action in (["format", "--quiet"], ["check", "--fix", "--quiet"]):
         subprocess.run([sys.executable, "-m", "ruff", *action, str(path)], check=True)
     return path
 

@@ -59,28 +59,30 @@ def configure_logging(level: Level, format: Format) -> None:  # noqa: A002 - the
 
 def drop_sensitive(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
     """Take out, at any depth, every field whose name is sensitive, and all raw bytes; name what was taken out."""
-    dropped: list[str] = []
+    dropped: set[str] = set()
     cleaned: EventDict = _cleaned(entry, "", dropped)
     if dropped:
         cleaned[DROPPED_FIELD] = sorted(dropped)
     return cleaned
 
 
-def _cleaned(fields: Mapping[str, Any], under: str, dropped: list[str]) -> dict[str, Any]:
+def _cleaned(fields: Mapping[str, Any], under: str, dropped: set[str]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in fields.items():
         place = f"{under}{name}"
         if is_sensitive(str(name)) or _is_raw(value):
-            dropped.append(place)
+            dropped.add(place)
         else:
             kept[name] = _cleaned_value(value, place, dropped)
     return kept
 
 
-def _cleaned_value(value: Any, place: str, dropped: list[str]) -> Any:
+def _cleaned_value(value: Any, place: str, dropped: set[str]) -> Any:
     if isinstance(value, Mapping):
         return _cleaned(value, f"{place}.", dropped)
     if isinstance(value, list | set | frozenset) or type(value) is tuple:
+        if any(_is_raw(inner) for inner in value):
+            dropped.add(place)
         return type(value)(_cleaned_value(inner, place, dropped) for inner in value if not _is_raw(inner))
     return value
 

@@ -24,7 +24,7 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_DURATION = re.compile(r"(0|[1-9][0-9]{0,8})(ms|s|m|h|d)")
+_DURATION = re.compile(r"(0|[1-9][0-9]{0,11})(ms|s|m|h|d)")
 _DURATION_EXPECTED = 'a duration such as "30d", "12h", "15m", "90s" or "500ms"'
 _SHOWN_AT_MOST = 60
 _ERRORS_SHOWN = 10
@@ -39,7 +39,10 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"expected {_DURATION_EXPECTED}")
-    return int(match[1]) * _UNITS[match[2]]
+    try:
+        return int(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        raise ValueError("expected a duration of less than 2.7 million years") from None
 
 
 def format_duration(duration: timedelta) -> str:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, Integer, LargeBinary
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 NAMING_CONVENTION: Final = {
@@ -52,6 +52,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 COLUMN_TYPES: Final[dict[Any, Any]] = {
     # PostgreSQL's INTEGER ends at 2^31 - 1. SQLite numbers rows by itself only in a column that says INTEGER.
     int: BigInteger().with_variant(Integer, "sqlite"),
+    float: Double(),
     bytes: LargeBinary(),
     datetime: UtcDateTime(),
 }
