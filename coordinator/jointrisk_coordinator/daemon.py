@@ -14,6 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from jointrisk import __version__
 from jointrisk.clock import utc_now
 from jointrisk.errors import JointriskError, UnauthenticatedError
+from jointrisk.federation.signing import sign_document
 from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc import tls
@@ -33,7 +34,7 @@ from jointrisk.serving import StopSignal, close_to_others, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk_coordinator.authority import Authority, ServerCertificate
-from jointrisk_coordinator.contracts import ContractRegistry
+from jointrisk_coordinator.contracts.registry import ContractRegistry
 from jointrisk_coordinator.contracts.service import ContractServicer
 from jointrisk_coordinator.database import open_database
 from jointrisk_coordinator.membership.ledger import MembershipRules
@@ -106,16 +107,18 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
     store = await asyncio.to_thread(open_database, state, settings)
     audit = AuditLog(store, authority.identity_key)
     office = await asyncio.to_thread(MembershipOffice, store, authority, _rules(settings), audit)
-    contracts = ContractRegistry(store, authority.identity_key, audit)
+    contracts = await asyncio.to_thread(
+        ContractRegistry, store, lambda kind, payload: sign_document(kind, payload, authority.identity_key), audit
+    )
     hub = Hub(
         state.path("runs"),
         audit,
         settings.training,
-        lambda: Versions(office.roster.version, contracts.current_version()),
+        lambda: Versions(office.roster.version, contracts.current_version),
     )
     federation = Federation(
         members=lambda: office.history.members,
-        contract_version=contracts.current_version,
+        contract_version=lambda: contracts.current_version,
         contract=contracts.payload,
     )
     loop = asyncio.get_running_loop()
@@ -136,7 +139,7 @@ async def _serve_ports(
     members = new_server(Guard([check_protocol, _members_only(parts.office)], _recorder(parts.audit)))
     port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
-    contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.contracts), members)
+    contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.store), members)
     TrainingService(parts.hub, tls.peer).add_to(members)
     add_health_and_reflection(members, _services(membership_pb2, contract_pb2, training_pb2))
 

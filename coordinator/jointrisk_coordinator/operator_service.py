@@ -10,7 +10,8 @@ from jointrisk.clock import rfc3339
 from jointrisk.rpc.guard import Context
 from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
 from jointrisk.rpc.v1.coordinator_operator_pb2_grpc import CoordinatorOperatorServicer
-from jointrisk_coordinator.contracts import ContractRegistry, PublishedContract
+from jointrisk_coordinator.contracts import PublishedContract
+from jointrisk_coordinator.contracts.registry import ContractRegistry
 from jointrisk_coordinator.membership.office import INVITATION_VALID, MembershipOffice, MemberView
 from jointrisk_coordinator.runs.hub import Hub
 from jointrisk_coordinator.runs.supervisor import RunSupervisor
@@ -61,7 +62,7 @@ class OperatorService(CoordinatorOperatorServicer):
             address=self._endpoints.address,
             join_address=self._endpoints.join_address,
             roster_version=self._office.roster.version,
-            contract_version=await asyncio.to_thread(self._contracts.current_version),
+            contract_version=self._contracts.current_version,
             members=len(self._office.history.members),
             members_online=len(self._hub.online()),
             runs_active=self._supervisor.active,
@@ -106,7 +107,7 @@ class OperatorService(CoordinatorOperatorServicer):
 
     async def ListContracts(self, request: pb.ListContractsRequest, context: Context) -> pb.ContractList:
         """List all versions."""
-        listed = await asyncio.to_thread(self._contracts.list)
+        listed = await asyncio.to_thread(self._contracts.published)
         return pb.ContractList(contracts=[_contract(one) for one in listed])
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.Run:
@@ -148,10 +149,11 @@ class OperatorService(CoordinatorOperatorServicer):
 
 
 def _contract(published: PublishedContract) -> pb.ContractSummary:
+    terms = published.contract
     return pb.ContractSummary(
         version=published.version,
         digest=published.digest,
-        features=published.features,
-        label_column=published.label_column,
+        features=len(terms.features),
+        label_column=terms.target.label_column,
         published_at=rfc3339(published.published_at),
     )

@@ -116,6 +116,13 @@ class Hub:
         """A round is complete: delete its tasks and replies."""
         self._cancel(self.book.release(run_id, number))
 
+    def announce(self) -> None:
+        """Tell every node now which roster and contract are current, instead of with the next heartbeat."""
+        now = self._versions()
+        beat = pb.Heartbeat(roster_version=now.roster, contract_version=now.contract)
+        for session in self._sessions.values():
+            session.say(pb.CoordinatorFrame(heartbeat=beat))
+
     def close_member(self, member_id: str, reason: str) -> bool:
         """End a member's stream, if it has one; returns whether it had."""
         session = self._sessions.get(member_id)
