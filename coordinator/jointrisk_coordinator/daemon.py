@@ -122,16 +122,16 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
         contract=contracts.payload,
     )
     loop = asyncio.get_running_loop()
-    office.on_removed.append(
-        lambda member_id: loop.call_soon_threadsafe(hub.close_member, member_id, "this membership has ended")
-    )
+
+    def close_streams(member_id: str) -> None:
+        loop.call_soon_threadsafe(hub.close_member, member_id, "the certificate of this stream is no longer accepted")
+
+    office.on_removed.append(close_streams)
     supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
     return _Parts(store, authority, audit, office, contracts, hub, supervisor)
 
 
-async def _serve_ports(
-    stack: AsyncExitStack, state: StateDir, settings: CoordinatorSettings, parts: _Parts
-) -> None:
+async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: CoordinatorSettings, parts: _Parts) -> None:
     certificate = ServerCertificate(parts.authority, settings.certificates.lifetime, utc_now)
     ca = parts.authority.certificate_pem
     host = settings.listen.public_host or socket.gethostname()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 class Audit(Protocol):
     """The part of :class:`jointrisk.store.audit_log.AuditLog` that is needed here."""
 
-    def append(self, event: str, **fields: Any) -> object:
+    def append(self, event: str, /, **fields: str | int) -> object:
         """Write an entry, durably."""
 
 
