@@ -43,7 +43,7 @@ format: $(SETUP) ## put the code into its form
 	$(BIN)/ruff format .
 
 bench: $(SETUP) ## measure every suite, or SUITE=training; QUICK=1 is short; writes build/bench/SUITE.json
-	PYTHONPATH=tests $(BIN)/python -m benchmarks $(SUITE) $(if $(filter-out 0,$(QUICK)),--quick)
+	PYTHONPATH=tests:tools $(BIN)/python -m benchmarks $(SUITE) $(if $(filter-out 0,$(QUICK)),--quick)
 
 proto: $(PROTO_SETUP) ## regenerate the stubs from proto/
 	$(PROTO_VENV)/bin/python tools/generate_stubs.py

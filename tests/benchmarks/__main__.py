@@ -8,6 +8,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -16,17 +17,24 @@ from benchmarks.machine import ROOT, commit, describe_machine
 from benchmarks.report import Measure, Report, missed
 
 Part = Callable[..., list[Measure]]
+Derived = Callable[[Sequence[Measure]], list[Measure]]
 
-SUITES: dict[str, Sequence[Part]] = {"training": training.PARTS}
+
+class Suite(NamedTuple):
+    """What a suite measures, and what follows from the figures."""
+
+    parts: Sequence[Part]
+    derived: Sequence[Derived] = ()
+
+
+SUITES = {"training": Suite(training.PARTS, training.DERIVED)}
 
 
 def main() -> None:
     """Run the named suites, write their JSON, print their tables."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"one of: {', '.join(SUITES)}")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer repetitions, at most three minutes a suite"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, at most three minutes a suite")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.suites) - set(SUITES)):
         parser.error(f"no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
@@ -40,7 +48,7 @@ def run_suite(suite: str, console: Console, *, quick: bool) -> bool:
     machine = describe_machine()
     measures: list[Measure] = []
     failed: list[str] = []
-    for part in SUITES[suite]:
+    for part in SUITES[suite].parts:
         name = part.__name__.removeprefix("measure_")
         with console.status(f"{suite}: {name}"):
             try:
@@ -48,6 +56,8 @@ def run_suite(suite: str, console: Console, *, quick: bool) -> bool:
             except Exception:  # noqa: BLE001 one part that fails leaves the others' figures standing
                 failed.append(name)
                 console.print(f"[red]{suite}: {name} could not be measured[/red]\n{traceback.format_exc()}")
+    for derive in SUITES[suite].derived:
+        measures += derive(measures)
     report = Report(suite, commit(), machine, tuple(measures))
     report.show(console)
     console.print(f"goals missed: {', '.join(missed(measures)) or 'none'}")

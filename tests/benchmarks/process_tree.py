@@ -11,9 +11,7 @@ import psutil
 
 
 @contextlib.contextmanager
-def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program for the length of the block, its output in ``log``; then kill it and its descendants.
 
     Kills, and asks nobody to stop: what is measured here has nothing to save. Descendants in sessions of

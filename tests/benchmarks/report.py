@@ -56,9 +56,7 @@ class Report:
         """Print the measures as a table."""
         table = Table("measure", "value", "unit", "goal", "", title=f"{self.suite} at {self.commit}")
         for measure in self.measures:
-            table.add_row(
-                measure.name, figure(measure.value), measure.unit, _goal(measure), _verdict(measure)
-            )
+            table.add_row(measure.name, figure(measure.value), measure.unit, _goal(measure), _verdict(measure))
         console.print(table)
 
 

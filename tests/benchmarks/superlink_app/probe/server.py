@@ -25,8 +25,6 @@ def main(grid: Grid, context: Context) -> None:
         written.write_text(json.dumps(ends))
         written.replace(progress)
 
-    strategy = FedAvg(
-        fraction_evaluate=0.0, min_train_nodes=nodes, min_evaluate_nodes=0, min_available_nodes=nodes
-    )
+    strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=nodes, min_evaluate_nodes=0, min_available_nodes=nodes)
     rounds = int(context.run_config["rounds"])
     strategy.start(grid, ArrayRecord([np.zeros(8)]), num_rounds=rounds, timeout=120, evaluate_fn=note)

@@ -1,0 +1,101 @@
+"""Rounds of real federations on this machine: real processes, mutual TLS, durable state."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.observed_run import observe
+from benchmarks.report import Measure
+from demo_data import CONTRACT, write_lenders
+from local_federation import LocalFederation
+
+LARGE_BYTES = 200_000_000
+
+
+@contextmanager
+def federation_of(root: Path, sources: Mapping[str, str], contract: Path | None = None) -> Iterator[LocalFederation]:
+    """Yield a federation under ``root``, its nodes online.
+
+    Args:
+        root: an empty folder.
+        sources: member to its loan book; an empty path for a node without data.
+        contract: the feature contract to publish.
+    """
+    with LocalFederation(root, founding_members=len(sources)) as federation:
+        federation.init_coordinator()
+        federation.coordinator.start()
+        if contract is not None:
+            federation.coordinator.command("contract", "publish", str(contract))
+        for name, source in sources.items():
+            federation.add_node(name, source=source)
+        federation.wait_online()
+        yield federation
+
+
+@contextmanager
+def probe_federation(nodes: int) -> Iterator[LocalFederation]:
+    """Yield a federation of nodes without data, online."""
+    sources = {f"lender-{number}": "" for number in range(1, nodes + 1)}
+    with scratch_folder() as root, federation_of(root, sources) as federation:
+        yield federation
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="jointrisk-bench-") as folder:
+        yield Path(folder)
+
+
+def probe(rounds: int, nodes: int, payload_bytes: int = 4096) -> str:
+    """Return the settings of a run that does nothing but carry arrays, in which every node must reply."""
+    return (
+        f'task = "probe"\nrounds = {rounds}\nevaluate = false\nminimum_members = {nodes}\nquorum = {nodes}\n'
+        f"[task_settings]\npayload_bytes = {payload_bytes}\n"
+    )
+
+
+def measure_three(*, quick: bool) -> list[Measure]:
+    """Measure a warm round with three nodes, a round of 200 MB, and how soon a federation is ready."""
+    with probe_federation(3) as federation:
+        seconds = observe(federation, probe(20 if quick else 60, 3)).round_seconds(warm_after=5)
+        ready = _ready_seconds(federation)
+        large = observe(federation, probe(3 if quick else 5, 3, LARGE_BYTES), memory=True)
+    return [
+        Measure("round_seconds_3", seconds, "s", goal=0.15),
+        Measure("ready_seconds", ready, "s"),
+        Measure("model_200mb_round_seconds", large.round_seconds(warm_after=1), "s"),
+        *(Measure(f"model_200mb_peak_rss_mb_{kind}", peak, "MiB") for kind, peak in large.peaks_mb.items()),
+    ]
+
+
+def measure_twenty(*, quick: bool) -> list[Measure]:
+    """Measure a warm round with twenty nodes."""
+    with probe_federation(20) as federation:
+        seconds = observe(federation, probe(12 if quick else 40, 20)).round_seconds(warm_after=3)
+    return [Measure("round_seconds_20", seconds, "s", goal=0.6)]
+
+
+def measure_training(*, quick: bool) -> list[Measure]:
+    """Measure what a run of the default model on real loans takes: bytes on the wire, memory of each process."""
+    with scratch_folder() as root:
+        sources = {lender.name: str(lender.train) for lender in write_lenders(root / "data")}
+        with federation_of(root / "federation", sources, CONTRACT) as federation:
+            run = observe(federation, f"rounds = {5 if quick else 10}\n", wire=True, memory=True)
+    return [
+        Measure("round_bytes_per_node", run.per_round(lambda moment: moment.wire, warm_after=1), "bytes"),
+        *(Measure(f"peak_rss_mb_{kind}", peak, "MiB") for kind, peak in run.peaks_mb.items()),
+    ]
+
+
+def _ready_seconds(federation: LocalFederation) -> float:
+    """Restart everything; return how long it takes from the first process to the last node's stream."""
+    federation.stop()
+    begin = time.monotonic()
+    for daemon in (federation.coordinator, *federation.nodes.values()):
+        daemon.start(wait=False)
+    federation.coordinator.wait_ready()
+    federation.wait_online()
+    return time.monotonic() - begin
