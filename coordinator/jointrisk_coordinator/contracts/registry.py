@@ -1,4 +1,4 @@
-"""The contracts of a running coordinator: published through it, their newest version known without asking the database."""
+"""The contracts of a running coordinator: published through it, the newest version kept in memory."""
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.store import AuditLog, Store

@@ -1,0 +1,6 @@
+"""Feature contracts at the coordinator: proposed from a sample, published in signed versions, served to members."""
+
+from jointrisk_coordinator.contracts.drafting import Draft, draft
+from jointrisk_coordinator.contracts.publishing import PublishedContract, Sign, current, get, publish, published
+
+__all__ = ["Draft", "PublishedContract", "Sign", "current", "draft", "get", "publish", "published"]
