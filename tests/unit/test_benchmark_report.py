@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +62,7 @@ def test_children_of_a_program_end_with_it(tmp_path: Path) -> None:
         "pathlib.Path(sys.argv[1]).write_text(str(child.pid)); time.sleep(60)"
     )
     note = tmp_path / "pid"
-    with running(
-        [sys.executable, "-c", code, str(note)], tmp_path / "log", {"PATH": "/usr/bin:/bin"}
-    ) as started:
+    with running([sys.executable, "-c", code, str(note)], tmp_path / "log", {"PATH": "/usr/bin:/bin"}) as started:
         while not (note.exists() and note.read_text()):
             assert started.poll() is None
     pid = int(note.read_text())
@@ -78,8 +77,9 @@ def test_free_ports_are_distinct() -> None:
 def test_unknown_suite_is_refused() -> None:
     """A suite that does not exist is named, with those that do."""
     command = [sys.executable, "-m", "benchmarks", "nonsense"]
-    tests = Path(__file__).resolve().parents[1]
-    made = subprocess.run(command, cwd=tests, capture_output=True, text=True, check=False, timeout=30)
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'tests'}{os.pathsep}{root / 'tools'}"}
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
     assert made.returncode == 2
     assert "nonsense" in made.stderr
     assert "training" in made.stderr
