@@ -149,9 +149,7 @@ class Feature(Settings):
 
     @field_validator("categories")
     @classmethod
-    def _categories_of_categories(
-        cls, value: tuple[str, ...] | None, info: ValidationInfo
-    ) -> tuple[str, ...] | None:
+    def _categories_of_categories(cls, value: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if value is not None and info.data.get("kind") != "category":
             raise ValueError("expected no categories: only a feature of kind category has them")
         if twice := _twice(value or ()):
@@ -239,9 +237,7 @@ class FeatureContract(Settings):
     def unconfirmed(self) -> tuple[str, ...]:
         """Return the keys that a draft left for a person to fill in."""
         return tuple(_unconfirmed(self.model_dump(exclude={"features"}), "")) + tuple(
-            key
-            for feature in self.features
-            for key in _unconfirmed(feature.model_dump(), f"features.{feature.name}.")
+            key for feature in self.features for key in _unconfirmed(feature.model_dump(), f"features.{feature.name}.")
         )
 
 
@@ -265,9 +261,7 @@ def contract_from_payload(payload: bytes) -> FeatureContract:
         return FeatureContract.model_validate(data)
     except ValidationError as error:
         places = {".".join(str(part) for part in one["loc"]) for one in error.errors(include_input=False)}
-        raise CorruptError(
-            f"expected a feature contract, got one that breaks its rules at {sorted(places)}"
-        ) from None
+        raise CorruptError(f"expected a feature contract, got one that breaks its rules at {sorted(places)}") from None
 
 
 def _twice(names: tuple[str, ...] | list[str]) -> list[str]:
