@@ -8,10 +8,14 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+_PIPE_WIDTH = 1000
+
 
 def as_dict(message: Message) -> dict[str, Any]:
     """Return a message as plain data under the wire contract's field names; fields without a value included."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    plain = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    # protobuf puts fields without a value last; people expect the contract's order.
+    return {field.name: plain[field.name] for field in message.DESCRIPTOR.fields if field.name in plain}
 
 
 def show_json(data: Message | object) -> None:
@@ -35,12 +39,12 @@ def show_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empt
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     if table.row_count == 0:
         typer.echo(empty)
         return
     console = Console()
-    # Cut nothing when the output is a file or a pipe.
-    console.print(table, width=None if console.is_terminal else 240, overflow="fold")
+    # A file or a pipe has no width to fit into.
+    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
