@@ -7,7 +7,7 @@ from sqlalchemy import MetaData
 
 from jointrisk_node.store import Base
 
-TABLE_MODULES: Final[tuple[str, ...]] = ()
+TABLE_MODULES: Final[tuple[str, ...]] = ("jointrisk_node.contracts.tables",)
 """Every module with tables on ``Base``, such as ``jointrisk_node.joining``; a new one is added here."""
 
 
