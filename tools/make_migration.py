@@ -18,14 +18,13 @@ from jointrisk.store import open_store
 from jointrisk.store.migrating import alembic_config
 
 
-def make(role: str, message: str) -> Path | None:
+def make(migrations: Path, message: str) -> Path | None:
     """Write the migration and return its path, or None when the tables are what the newest schema has.
 
     Args:
-        role: ``node`` or ``coordinator``.
+        migrations: the package's folder of migrations.
         message: what changes, a few words; becomes part of the file's name.
     """
-    migrations: Path = import_module(f"jointrisk_{role}.store").MIGRATIONS
     with tempfile.TemporaryDirectory() as scratch:
         store = open_store(f"sqlite:///{scratch}/state.db", migrations)
         with store.engine.connect() as connection:
@@ -39,7 +38,7 @@ def make(role: str, message: str) -> Path | None:
     if script is None or isinstance(script, list):
         return None
     path = Path(script.path)
-    for action in (["format", "--quiet"], ["check", "--fix", "--quiet"]):
+    for action in (["format", "--quiet"], ["check", "--fix", "--exit-zero", "--quiet"]):
         subprocess.run([sys.executable, "-m", "ruff", *action, str(path)], check=True)
     return path
 
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("role", choices=["node", "coordinator"])
     parser.add_argument("message", help="what changes, a few words")
     arguments = parser.parse_args()
-    path = make(arguments.role, arguments.message)
+    path = make(import_module(f"jointrisk_{arguments.role}.store").MIGRATIONS, arguments.message)
     print(path or "The tables are what the newest schema has; nothing written.")
 
 
