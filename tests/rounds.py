@@ -35,6 +35,7 @@ from jointrisk_node.training.stream import Known
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
+STREAM = StreamSettings(lease=timedelta(seconds=5), heartbeat=timedelta(seconds=1))
 
 
 class Pki:
@@ -49,9 +50,7 @@ class Pki:
     def pair(self, name: str) -> pki.KeyPair:
         """Return a fresh key pair for a member."""
         key = pki.new_transport_key()
-        leaf = pki.issue_leaf(
-            self._issuer, key.public_key(), federation="test", member_id=name, now=NOW, lifetime=DAY
-        )
+        leaf = pki.issue_leaf(self._issuer, key.public_key(), federation="test", member_id=name, now=NOW, lifetime=DAY)
         return pki.KeyPair(pki.key_to_pem(key), pki.certificate_to_pem(leaf))
 
 
@@ -59,9 +58,9 @@ class Pki:
 class RecordedAudit:
     """An audit log in memory."""
 
-    entries: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    entries: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
 
-    def append(self, event: str, **fields: Any) -> None:
+    def append(self, event: str, /, **fields: str | int) -> None:
         """Keep an entry."""
         self.entries.append((event, fields))
 
@@ -106,8 +105,8 @@ class World:
     folder: Path
     members: Sequence[str]
     authority: Pki = field(default_factory=Pki)
-    stream: StreamSettings = StreamSettings(lease=timedelta(seconds=5), heartbeat=timedelta(seconds=1))
-    policy: RunPolicy = RunPolicy()
+    stream: StreamSettings = STREAM
+    policy: RunPolicy = field(default_factory=RunPolicy)
     contract: bytes | None = None
     port: int = 0
 
@@ -144,9 +143,7 @@ class World:
 
     def channel(self, pair: pki.KeyPair) -> aio.Channel:
         """Return a channel to the coordinator."""
-        return channel(
-            f"127.0.0.1:{self.port}", ca=self.authority.ca, pair=pair, server_name=COORDINATOR_SERVER_NAME
-        )
+        return channel(f"127.0.0.1:{self.port}", ca=self.authority.ca, pair=pair, server_name=COORDINATOR_SERVER_NAME)
 
     async def _fetch(self, version: int) -> bytes:
         return self._contract(version)
@@ -177,5 +174,5 @@ async def rounds(
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     """Wait until ``condition`` holds."""
     async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)

@@ -21,7 +21,12 @@ from typing import Any, BinaryIO
 
 _LINE_LIMIT = 16 << 20
 _PR_SET_PDEATHSIG = 1
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+}
 
 Line = dict[str, Any]
 """One JSON object."""
@@ -135,7 +140,10 @@ def _die_with_parent() -> None:
 
 
 def where(error: BaseException) -> str:
-    """Return file and line where an error was raised. Its text is left out on purpose: it could hold a value of a row."""
+    """Return file and line where an error was raised.
+
+    Its text is left out on purpose: it could hold a value of a row.
+    """
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next

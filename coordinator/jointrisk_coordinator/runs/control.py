@@ -3,13 +3,12 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
-from jointrisk.errors import JointriskError
-from jointrisk.worker_process import WorkerProcess
+from jointrisk.errors import JointriskError, UnavailableError
+from jointrisk.worker_process import WorkerProcess, where
 from jointrisk_coordinator.runs.conversation import WORKER, Conversation, Ended
 from jointrisk_coordinator.runs.hub import Audit, Hub
 from jointrisk_coordinator.runs.ledger import ParticipantView, RunLedger, RunView
@@ -18,6 +17,7 @@ from jointrisk_coordinator.runs.offers import Mailbox, OfferPhase
 log = structlog.get_logger()
 
 _DEATHS_WITHOUT_PROGRESS = 5
+_PAUSE_WITHOUT_STORE = 5.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 
@@ -68,16 +68,34 @@ class RunControl:
         self._changed = changed
         self._mailbox: Mailbox = asyncio.Queue()
 
+    def attach(self) -> None:
+        """Take the run's open tasks in, before nodes come and ask about them."""
+        self._hub.attach(self.run_id, self._mailbox.put_nowait)
+
     async def run(self) -> None:
         """Bring the run to its end. Cancelled, it stays as it is and can go on in another life of the daemon."""
-        self._hub.attach(self.run_id, self._mailbox.put_nowait)
         forget = self._hub.watch_presence(lambda: self._mailbox.put_nowait(None))
         try:
-            await self._course()
-        except JointriskError as error:
-            await self.end("failed", error.message)
+            while not await self._try():  # noqa: ASYNC110 - no event tells that a disk has room again
+                await asyncio.sleep(_PAUSE_WITHOUT_STORE)
         finally:
             forget()
+
+    async def _try(self) -> bool:
+        """Go as far as possible; False when database or disk gave up on the way."""
+        try:
+            ended = await self._course()
+            await self.end(ended.state, ended.detail)
+        except (UnavailableError, OSError) as error:
+            log.warning("run.interrupted", run_id=self.run_id, error=type(error).__name__)
+            self.show("waiting", "waits for the coordinator's database or disk")
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must not hang without a word
+            place = where(error)
+            log.error("run.broke", run_id=self.run_id, error=type(error).__name__, where=place)  # noqa: TRY400 - no text
+            reason = error.message if isinstance(error, JointriskError) else "internal error, see the daemon's log"
+            await self.end("failed", reason)
+        return True
 
     async def end(self, state: str, detail: str) -> None:
         """Write down the end, tell the nodes, and delete what only an active run needs."""
@@ -96,25 +114,25 @@ class RunControl:
         self.state, self.detail = state, detail
         self._changed()
 
-    async def _course(self) -> None:
+    async def _course(self) -> Ended:
         run = await asyncio.to_thread(self._ledger.get, self.run_id)
-        if run.state == "starting" and not await self._offer(run):
-            return
+        if run.state == "starting" and (ended := await self._offer(run)) is not None:
+            return ended
         deaths = 0
         while True:
             run = await asyncio.to_thread(self._ledger.get, self.run_id)
+            self._hub.release(self.run_id, run.rounds_done)
             ended, progress = await self._with_worker(run)
             if ended is not None:
-                await self.end(ended.state, ended.detail)
-                return
+                return ended
             deaths = 1 if progress else deaths + 1
             if deaths > _DEATHS_WITHOUT_PROGRESS:
-                await self.end("failed", f"the run worker ended {deaths} times without completing a round")
-                return
+                return Ended("failed", f"the run worker ended {deaths} times without completing a round")
             log.warning("run.worker_ended", run_id=self.run_id, times=deaths)
             await asyncio.sleep(min(_FIRST_PAUSE * 2 ** (deaths - 1), _LONGEST_PAUSE))
 
-    async def _offer(self, run: RunView) -> bool:
+    async def _offer(self, run: RunView) -> Ended | None:
+        """Offer the run to everybody; return its end when too few accept."""
         notes: asyncio.Queue[ParticipantView] = asyncio.Queue()
         phase = OfferPhase(self._hub, run, self._mailbox, heard=notes.put_nowait, waiting=self._waiting)
         writer = asyncio.create_task(self._write_down(notes))
@@ -122,14 +140,12 @@ class RunControl:
             enough, answers = await phase.collect()
         finally:
             writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await writer
+            await asyncio.gather(writer, return_exceptions=True)
         await asyncio.to_thread(self._ledger.fix_participants, self.run_id, answers)
         if not enough:
-            await self.end("failed", _too_few(answers, run.settings.minimum_members))
-            return False
+            return Ended("failed", _too_few(answers, run.settings.minimum_members))
         self.show("", "")
-        return True
+        return None
 
     async def _write_down(self, notes: asyncio.Queue[ParticipantView]) -> None:
         while True:

@@ -103,9 +103,7 @@ class WorkerGrid(Grid):
         while True:
             now, names = self._monotonic(), self._names_of(pending.values())
             away = {name: since for name in names if (since := self._line.away_since.get(name)) is not None}
-            decision = decide(
-                self._rules, good=len(replies), pending=names, away_since=away, began=began, now=now
-            )
+            decision = decide(self._rules, good=len(replies), pending=names, away_since=away, began=began, now=now)
             if decision.verdict is not Verdict.WAIT:
                 break
             self._say_waiting(away)
@@ -167,7 +165,7 @@ class WorkerGrid(Grid):
         """Return the participants' numbers, online or not."""
         return sorted(self._names)
 
-    def set_run(self, run: Run) -> None:
+    def set_run(self, run: Run) -> None:  # noqa: ARG002
         """Refuse: the run is fixed (Flower's interface)."""
         raise InvalidInputError("a worker serves one run, from its beginning")
 

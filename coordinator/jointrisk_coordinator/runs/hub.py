@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -13,11 +13,14 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import JointriskError
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.transfer import check_run_id
+from jointrisk_coordinator.membership.throttle import Throttle
 from jointrisk_coordinator.runs.quorum import Monotonic
 from jointrisk_coordinator.runs.session import Session, StreamSettings, Versions
 from jointrisk_coordinator.runs.tickets import Listener, Order, Ticket, TicketBook
 
 log = structlog.get_logger()
+
+_RECORDED = 20
 
 
 class Audit(Protocol):
@@ -60,6 +63,7 @@ class Hub:
         self._seen: dict[str, datetime] = {}
         self._away: dict[str, float] = {}
         self._watchers: set[Callable[[], None]] = set()
+        self._throttles: dict[str, Throttle] = {}
         self._stopping = ""
 
     def online(self) -> frozenset[str]:
@@ -164,10 +168,19 @@ class Hub:
         log.info("training.disconnected", member_id=session.member_id)
 
     async def refused(self, member_id: str, error: JointriskError) -> None:
-        """Record that a stream broke a rule."""
+        """Record that a stream broke a rule; a node that goes on and on is recorded a few times a minute."""
+        throttle = self._throttles.setdefault(member_id, Throttle(limit=_RECORDED, period=timedelta(minutes=1)))
+        unrecorded = throttle.passes(self._clock())
+        if unrecorded is None:
+            return
         log.warning("training.refused", member_id=member_id, code=error.code, reason=error.message)
         await asyncio.to_thread(
-            self._audit.append, "training.refused", member_id=member_id, code=error.code, reason=error.message
+            self._audit.append,
+            "training.refused",
+            member_id=member_id,
+            code=error.code,
+            reason=error.message,
+            unrecorded=unrecorded,
         )
 
     def stop(self, reason: str) -> None:
@@ -185,5 +198,3 @@ class Hub:
     def _presence_changed(self) -> None:
         for changed in list(self._watchers):
             changed()
-
-

@@ -50,9 +50,7 @@ class TrainingService:
         )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Exchange": handler}),))
 
-    async def Exchange(  # noqa: N802 - the method's name in the wire contract
-        self, requests: AsyncIterator[pb.NodeFrame], context: Any
-    ) -> AsyncIterator[pb.CoordinatorFrame]:
+    async def Exchange(self, requests: AsyncIterator[pb.NodeFrame], context: Any) -> AsyncIterator[pb.CoordinatorFrame]:
         """Serve one node's stream until one side ends it."""
         member_id = self._peer(context).member_id
         try:

@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from jointrisk import __version__, transfer
 from jointrisk.errors import ConflictError, DeadlineError, InvalidInputError, RefusedError, TooLargeError
@@ -23,21 +26,25 @@ _REASON_LENGTH = 2000
 
 
 class StreamSettings(Settings):
-    """How the coordinator speaks with nodes.
+    """How the coordinator speaks with nodes."""
 
-    Attributes:
-        lease: a node is taken for lost when nothing was heard of it for this long.
-        heartbeat: how often both sides say that they are there.
-        window: tasks that a node may have without having answered.
-        chunk_bytes: largest piece of a message in one frame, bytes.
-        max_message_bytes: largest message, bytes.
-    """
+    lease: Duration = Field(
+        timedelta(seconds=30), description="A node is taken for lost when nothing was heard of it for this long."
+    )
+    heartbeat: Duration = Field(timedelta(seconds=10), description="How often both sides say that they are there.")
+    window: int = Field(4, ge=1, le=100, description="Tasks that a node may have without having answered.")
+    chunk_bytes: int = Field(
+        1 << 20, ge=1024, le=8 << 20, description="Largest piece of a message in one frame, bytes."
+    )
+    max_message_bytes: int = Field(
+        1_500_000_000, ge=1024, lt=1 << 31, description="Largest model or other message, bytes."
+    )
 
-    lease: Duration = timedelta(seconds=30)
-    heartbeat: Duration = timedelta(seconds=10)
-    window: int = 4
-    chunk_bytes: int = 1 << 20
-    max_message_bytes: int = 2_000_000_000
+    @model_validator(mode="after")
+    def _beats_within_the_lease(self) -> Self:
+        if self.heartbeat * 2 > self.lease:
+            raise ValueError("expected a lease of at least two heartbeats")
+        return self
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,8 @@ class Session:
         Raises:
             JointriskError: the frame breaks a rule; the stream has to end.
         """
+        if self._closing:
+            return False
         self._last_heard = self._monotonic()
         match frame.WhichOneof("frame"):
             case "reply":
@@ -179,14 +188,12 @@ class Session:
             case "goodbye":
                 return False
             case other:
-                raise InvalidInputError(f"frame: expected a frame of a node's stream, got {other or 'nothing readable'}")
+                raise InvalidInputError(f"frame: expected a node's frame, got {other or 'nothing readable'}")
         return True
 
     async def _reply(self, reply: pb.Reply) -> None:
         self._check_name(reply.member_id)
-        header = Header.checked(
-            reply.message_id, reply.total_bytes, reply.sha256, self._settings.max_message_bytes
-        )
+        header = Header.checked(reply.message_id, reply.total_bytes, reply.sha256, self._settings.max_message_bytes)
         ticket = self._book.find(self.member_id, header.message_id)
         if ticket is None:
             self._too_late(header)
@@ -225,7 +232,8 @@ class Session:
         incoming.write(offset, data)
         if incoming.complete:
             del self._incoming[ticket.message_id]
-            await self._finish(ticket, incoming)
+            # What is stored has to be noted, even if this stream is replaced at this very moment.
+            await asyncio.shield(self._finish(ticket, incoming))
 
     async def _finish(self, ticket: Ticket, incoming: Incoming) -> None:
         try:
@@ -272,9 +280,7 @@ class Session:
             self._outgoing = None
             return self._task_frame()
         offset, data = outgoing.next_chunk()
-        return pb.CoordinatorFrame(
-            chunk=pb.Chunk(message_id=outgoing.header.message_id, offset=offset, data=data)
-        )
+        return pb.CoordinatorFrame(chunk=pb.Chunk(message_id=outgoing.header.message_id, offset=offset, data=data))
 
     def _open_task(self, ticket: Ticket) -> pb.CoordinatorFrame | None:
         order = ticket.order

@@ -11,44 +11,44 @@ from jointrisk_coordinator.runs.quorum import Rules
 
 
 class RunSettings(Settings):
-    """What a run is asked to do. Every field has a default, so that an empty file starts a sensible run.
+    """What a run is asked to do. Every key has a default, so that an empty file starts a sensible run."""
 
-    Attributes:
-        task: what is learnt: "default_model", or "probe", which needs no data and rehearses the link.
-        task_settings: the task's own settings, see the task.
-        strategy: "fedavg", "fedprox" or "fedadam".
-        strategy_settings: the strategy's own settings, see :mod:`jointrisk.learning.strategies`.
-        rounds: how many rounds.
-        run_seed: what all randomness of the run derives from.
-        evaluate: whether members evaluate the new model after each round.
-        members: who is asked; empty for every member of the roster.
-        minimum_members: the fewest members whose replies may make up one aggregate.
-        quorum: how many of the participants must reply in a round; 0 for two thirds of them, rounded up. Never below
-            ``minimum_members``.
-        offer_deadline: how long members have to accept, which includes loading and checking their data.
-        round_deadline: how long members have for each of training and evaluation in a round.
-        rejoin_grace: how long a member without a connection is waited for when there are enough without it.
-        on_missed_quorum: "retry" begins the round afresh, at most ``retries`` times; "fail" ends the run.
-        retries: how often one round is begun afresh.
-        retry_pause: how long to wait before that.
-    """
-
-    task: str = "default_model"
-    task_settings: dict[str, Any] = Field(default_factory=dict)
-    strategy: str = "fedavg"
-    strategy_settings: dict[str, Any] = Field(default_factory=dict)
-    rounds: int = Field(default=10, ge=1, le=100_000)
-    run_seed: int = Field(default=1, ge=0, lt=1 << 63)
-    evaluate: bool = True
-    members: tuple[MemberName, ...] = ()
-    minimum_members: int = Field(default=2, ge=1, le=1000)
-    quorum: int = Field(default=0, ge=0, le=1000)
-    offer_deadline: Duration = timedelta(minutes=10)
-    round_deadline: Duration = timedelta(minutes=10)
-    rejoin_grace: Duration = timedelta(seconds=30)
-    on_missed_quorum: Literal["retry", "fail"] = "retry"
-    retries: int = Field(default=3, ge=0, le=1000)
-    retry_pause: Duration = timedelta(seconds=2)
+    task: str = Field(
+        "default_model",
+        description='What is learnt: "default_model", or "probe", which needs no data.',
+    )
+    task_settings: dict[str, Any] = Field(default_factory=dict, description="The task's own settings, see below.")
+    strategy: str = Field("fedavg", description='"fedavg", "fedprox" or "fedadam".')
+    strategy_settings: dict[str, Any] = Field(default_factory=dict, description="The strategy's own, see below.")
+    rounds: int = Field(10, ge=1, le=100_000, description="How many rounds.")
+    run_seed: int = Field(1, ge=0, lt=1 << 63, description="What all randomness of the run derives from.")
+    evaluate: bool = Field(True, description="Whether members evaluate the new model after each round.")
+    members: tuple[MemberName, ...] = Field((), description="Who is asked; empty: every member of the roster.")
+    minimum_members: int = Field(
+        3, ge=1, le=1000, description="The fewest members whose replies may make up one aggregate."
+    )
+    quorum: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="How many participants must reply in a round; 0: two thirds of them, rounded up. "
+        "Never fewer than minimum_members.",
+    )
+    offer_deadline: Duration = Field(
+        timedelta(minutes=10), description="How long members have to accept, which includes reading their data."
+    )
+    round_deadline: Duration = Field(
+        timedelta(minutes=10), description="How long members have for training, and again for evaluation, in a round."
+    )
+    rejoin_grace: Duration = Field(
+        timedelta(seconds=30),
+        description="How long a member without a connection is waited for when there are enough without it.",
+    )
+    on_missed_quorum: Literal["retry", "fail"] = Field(
+        "retry", description='"retry" begins the round afresh, at most `retries` times; "fail" ends the run.'
+    )
+    retries: int = Field(3, ge=0, le=1000, description="How often one round is begun afresh.")
+    retry_pause: Duration = Field(timedelta(seconds=2), description="How long to wait before that.")
 
     def offer_rules(self) -> Rules:
         """Return how long members are waited for before the first round."""

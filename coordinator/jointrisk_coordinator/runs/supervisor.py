@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -102,7 +102,7 @@ class RunSupervisor:
         await control.end("cancelled", reason or "cancelled by an operator")
         return await self.get(run.run_id)
 
-    async def all(self) -> list[RunView]:
+    async def list(self) -> list[RunView]:
         """Return all runs, the newest first."""
         return [self._live(run) for run in await asyncio.to_thread(self._ledger.all)]
 
@@ -148,6 +148,7 @@ class RunSupervisor:
         control = RunControl(
             run_id, self._hub, self._ledger, self._audit, self._federation, lambda: self._notify(run_id)
         )
+        control.attach()
         task = asyncio.create_task(control.run(), name=run_id)
         self._controls[run_id], self._tasks[run_id] = control, task
         task.add_done_callback(lambda done: self._ended(run_id, done))
@@ -169,7 +170,7 @@ class RunSupervisor:
             return run
         return replace(run, state=control.state, detail=control.detail)
 
-    async def _members(self, settings: RunSettings) -> list[str]:
+    async def _members(self, settings: RunSettings) -> Sequence[str]:
         known = set(await asyncio.to_thread(self._federation.members))
         strangers = sorted(set(settings.members) - known)
         if strangers:

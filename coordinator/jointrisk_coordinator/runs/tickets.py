@@ -1,7 +1,7 @@
 """Open tasks: what has been asked of whom, and what came of it.
 
-A ticket is a task from the moment it is asked until its round is complete. Its reply lies in a file before anybody hears
-of it. Tickets survive the daemon: a small record of each lies beside the replies, so that a node may answer to a
+A ticket is a task from the moment it is asked until its round is complete. Its reply lies in a file before anybody
+hears of it. Tickets survive the daemon: a small record of each lies beside the replies, so that a node may answer to a
 coordinator that has just been restarted and whose run worker has not asked again yet.
 """
 
@@ -261,4 +261,3 @@ class TicketBook:
     def _reply_is_whole(run: _Run, message_id: str, size: int) -> bool:
         path = run.folder / f"{message_id}.reply"
         return path.exists() and path.stat().st_size == size
-

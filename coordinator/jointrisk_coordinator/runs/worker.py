@@ -64,9 +64,7 @@ def _beginning(start: Line, settings: RunSettings, task: Task, folder: Path) -> 
     if start["rounds_done"]:
         return checkpoints.load(folder / "checkpoints", start["rounds_done"], start["arrays_sha256"])
     contract = None if start["contract"] is None else FeatureContract.model_validate_json(start["contract"])
-    arrays = task.initial_arrays(
-        task_settings(settings.task, settings.task_settings), contract, settings.run_seed
-    )
+    arrays = task.initial_arrays(task_settings(settings.task, settings.task_settings), contract, settings.run_seed)
     return Checkpoint(0, arrays, RandomState.seeded(settings.run_seed))
 
 

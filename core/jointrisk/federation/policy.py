@@ -6,7 +6,7 @@ Pure: an offer and a policy in, nothing or a refusal that names its rule out. Th
 from collections.abc import Collection
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from jointrisk.errors import RefusedError
 from jointrisk.federation.names import NAME_PATTERN
@@ -22,17 +22,18 @@ ANY = "any"
 
 
 class RunPolicy(Settings):
-    """What a node's operator allows.
+    """What a node's operator allows."""
 
-    Attributes:
-        tasks: names of the tasks that this node takes part in.
-        minimum_parties: the fewest members whose replies may make up one aggregate, this node included.
-        code_version: "same" for exactly the training code installed here, "any", or a list of versions.
-    """
-
-    tasks: tuple[str, ...] = ("default_model", "probe")
-    minimum_parties: int = Field(default=2, ge=1, le=100)
-    code_version: str | tuple[str, ...] = SAME
+    tasks: tuple[str, ...] = Field(
+        ("default_model", "probe"), description="Tasks that this node takes part in without asking a person each time."
+    )
+    minimum_parties: int = Field(
+        3, ge=1, le=100, description="The fewest members, this node included, whose replies may make up one aggregate."
+    )
+    code_version: str | tuple[str, ...] = Field(
+        SAME,
+        description='Training code at the coordinator: "same" as installed here, "any", or a list of versions.',
+    )
 
 
 class RunOffer(Settings):
@@ -61,6 +62,13 @@ class RunOffer(Settings):
     minimum_members: int = Field(ge=1)
     contract_version: int = Field(ge=0)
     code_version: str
+
+    @field_validator("members")
+    @classmethod
+    def _sorted_and_distinct(cls, members: tuple[str, ...]) -> tuple[str, ...]:
+        if list(members) != sorted(set(members)):
+            raise ValueError("expected names in order, each once")
+        return members
 
     def number_of(self, member_id: str) -> int:
         """Return a member's number in this run, from 1.
@@ -104,18 +112,17 @@ def _check_task(policy: RunPolicy, offer: RunOffer) -> None:
 
 
 def _check_parties(policy: RunPolicy, offer: RunOffer, known_members: Collection[str]) -> None:
+    # At worst every stranger is among those whose replies make up an aggregate: they hide nobody.
     strangers = sorted(set(offer.members) - set(known_members))
-    if strangers:
-        raise RefusedError(
-            f"the offer names members that this node's roster does not: {', '.join(strangers)}",
-            remedy="Approve them (jointrisk node members list), or start the run without them.",
-        )
-    if offer.minimum_members < policy.minimum_parties:
-        raise RefusedError(
-            f'policy rule "minimum_parties": at least {policy.minimum_parties} members in each aggregate; '
-            f"offered is {offer.minimum_members}",
-            remedy='Start the run with a larger "minimum_members".',
-        )
+    counted = offer.minimum_members - len(strangers)
+    if counted >= policy.minimum_parties:
+        return
+    unknown = f", of whom this node's roster does not know {', '.join(strangers)}" if strangers else ""
+    raise RefusedError(
+        f'policy rule "minimum_parties": at least {policy.minimum_parties} members in each aggregate; '
+        f"offered are {offer.minimum_members}{unknown}",
+        remedy='Start the run with a larger "minimum_members", among approved members.',
+    )
 
 
 def _check_code(policy: RunPolicy, offer: RunOffer, code_version: str) -> None:

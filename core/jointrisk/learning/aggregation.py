@@ -76,7 +76,7 @@ class PlainAggregation:
     """The coordinator sees every reply and computes the mean itself."""
 
     def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
-        """See :class:`Aggregation`. Summed in the order of the members' numbers, so the same replies give the same bits."""
+        """See :class:`Aggregation`. Summed in the order of the members' numbers: same replies, same bits."""
         collected = cohort.collect(messages, Expectation.of(messages[0]).check)
         reply = None
         if collected.enough:

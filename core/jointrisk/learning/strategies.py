@@ -61,7 +61,7 @@ def restore_server_state(strategy: FedAvg, state: Mapping[str, NDArray[np.generi
 
 
 def typed_like(arrays: ArrayRecord, pattern: ArrayRecord) -> ArrayRecord:
-    """Return ``arrays`` in the types of ``pattern``: FedAdam's step size is a float64 and would widen float32 arrays."""
+    """Return ``arrays`` in the types of ``pattern``: FedAdam's step size is a float64, which widens float32 arrays."""
     if all(array.dtype == pattern[name].dtype for name, array in arrays.items()):
         return arrays
     return ArrayRecord({name: Array(array.numpy().astype(pattern[name].dtype)) for name, array in arrays.items()})

@@ -13,29 +13,20 @@ class FedAvgSettings(Settings):
 
 
 class FedProxSettings(Settings):
-    """FedAvg with a proximal term at the members (Li et al. 2020).
+    """FedAvg with a proximal term at the members (Li et al. 2020)."""
 
-    Attributes:
-        proximal_mu: weight of the squared distance from the round's arrays; the larger, the less members drift apart.
-    """
-
-    proximal_mu: float = Field(default=0.01, ge=0)
+    proximal_mu: float = Field(
+        0.01, ge=0, description="Weight of the squared distance from the round's arrays; holds members together."
+    )
 
 
 class FedAdamSettings(Settings):
-    """Adam at the coordinator on the mean change of a round (Reddi et al. 2021).
+    """Adam at the coordinator on the mean change of a round (Reddi et al. 2021)."""
 
-    Attributes:
-        eta: the coordinator's learning rate.
-        beta_1: decay of the first moment.
-        beta_2: decay of the second moment.
-        tau: keeps the denominator away from zero.
-    """
-
-    eta: float = Field(default=0.01, gt=0)
-    beta_1: float = Field(default=0.9, ge=0, lt=1)
-    beta_2: float = Field(default=0.99, ge=0, lt=1)
-    tau: float = Field(default=1e-3, gt=0)
+    eta: float = Field(0.01, gt=0, description="The coordinator's learning rate.")
+    beta_1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
+    beta_2: float = Field(0.99, ge=0, lt=1, description="Decay of the second moment.")
+    tau: float = Field(1e-3, gt=0, description="Keeps the denominator away from zero.")
 
 
 STRATEGIES: dict[str, type[Settings]] = {

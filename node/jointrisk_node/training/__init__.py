@@ -2,9 +2,9 @@
 
 ::
 
-    coordinator <-> Link -- TaskSpool (files) -- Workers <-> worker process (Flower client app, torch, the lender's rows)
-                                                   |
-                                                  Gate (run policy, roster, feature contract)
+    coordinator <-> Link -- TaskSpool (files) -- Workers <-> worker process (Flower, torch, the lender's rows)
+                                                    |
+                                                   Gate (run policy, roster, feature contract)
 
 The daemon moves files and decides; it never imports torch or Flower. The worker computes; it has no network of its own
 but the lender's database.

@@ -1,4 +1,4 @@
-"""The client app's state by round: kept for the last two rounds it took part in, rolled back where the coordinator says.
+"""The client app's state by round: kept for the last two rounds it took part in, rolled back when told so.
 
 A state file is written before the reply of its round, and never changed: a reply that exists has its state, and a task
 that is done again starts from the same state as before.
@@ -19,7 +19,7 @@ def load(folder: Path, number: int) -> RecordDict:
 
 
 def save(folder: Path, number: int, base: int, state: RecordDict) -> None:
-    """Keep the state after round ``number``, trained from the coordinator's round ``base``, and drop what is not needed.
+    """Keep the state after round ``number``, trained from round ``base``, and drop what is not needed.
 
     States between the two, and after, belong to rounds that the coordinator has rolled back.
     """

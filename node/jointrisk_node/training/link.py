@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -70,6 +69,7 @@ class Link:
         self._stream: NodeStream | None = None
         self._workers = Workers(spool, gate, data, self._answered)
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self.connected = False
         self.detail = "not started"
         self.since: datetime = clock()
@@ -85,14 +85,12 @@ class Link:
 
     async def stop(self, grace: float = 5.0) -> None:
         """Let tasks in work end within ``grace`` seconds, hand the others back, and close the stream."""
+        self._stopping = True
         undone = await self._workers.stop(grace)
         if self._stream is not None:
             self._stream.say_goodbye(undone)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    while self.connected:
-                        await asyncio.sleep(0.01)
         if self._task is not None:
+            await asyncio.wait([self._task], timeout=1.0 if self.connected else 0.0)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -117,6 +115,8 @@ class Link:
             if self.connected:
                 pause = _FIRST_PAUSE
             self._is(connected=False, detail=reason)
+            if self._stopping:
+                return
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
 
     @staticmethod
@@ -144,9 +144,7 @@ class Link:
             call.cancel()
             await channel.close()
 
-    async def _listen(
-        self, stream: NodeStream, call: "aio.StreamStreamCall[pb.NodeFrame, pb.CoordinatorFrame]"
-    ) -> str:
+    async def _listen(self, stream: NodeStream, call: "aio.StreamStreamCall[pb.NodeFrame, pb.CoordinatorFrame]") -> str:
         while True:
             try:
                 async with asyncio.timeout(stream.lease_seconds):

@@ -1,7 +1,7 @@
 """Tasks and their answers as files: the node's memory of what it has been asked and what it has answered.
 
-A task is held from the moment its record is on the disk, and its answer from the moment the answer's record is; both are
-deleted when the coordinator has receipted the answer, or no longer wants it. In a run's folder::
+A task is held from the moment its record is on the disk, and its answer from the moment the answer's record is; both
+are deleted when the coordinator has receipted the answer, or no longer wants it. In a run's folder::
 
     offer.json           the accepted offer; without it, nothing but an offer is done for the run
     messages/ID-SHA.part a task on its way in

@@ -280,4 +280,3 @@ class NodeStream:
         except TimeoutError:
             return False
         return True
-

@@ -12,7 +12,7 @@ from jointrisk.errors import ClientFailedError, DeadlineError, JointriskError, R
 from jointrisk.federation.policy import RunOffer
 from jointrisk.transfer import Header
 from jointrisk.worker_process import Line, WorkerProcess, where
-from jointrisk_node.training.gate import Gate, read_offer
+from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.spool import Answer, HeldTask, TaskSpool
 
 log = structlog.get_logger()
@@ -45,6 +45,7 @@ class Workers:
         self._data = data
         self._answered = answered
         self._runs: dict[str, _RunWorker] = {}
+        self._stopping = False
 
     @property
     def active(self) -> int:
@@ -53,7 +54,7 @@ class Workers:
 
     def submit(self, task: HeldTask) -> None:
         """Do a task, unless it is done or being done."""
-        if task.answer is None:
+        if task.answer is None and not self._stopping:
             run = self._runs.get(task.run_id)
             if run is None or run.ended:
                 run = self._runs[task.run_id] = _RunWorker(
@@ -76,6 +77,7 @@ class Workers:
 
     async def stop(self, grace: float) -> list[str]:
         """End all workers; tasks in work have ``grace`` seconds. Returns the ids of tasks that are not done."""
+        self._stopping = True
         busy = [run.present for run in self._runs.values() if run.present is not None]
         if busy:
             await asyncio.wait(busy, timeout=grace)
@@ -101,7 +103,7 @@ class _RunWorker:
         self._data = data
         self._answered = answered
         self._queue: asyncio.Queue[HeldTask] = asyncio.Queue()
-        self._known: set[str] = set()
+        self._due: dict[str, float | None] = {}
         self._process: WorkerProcess | None = None
         self._doing: HeldTask | None = None
         self.present: asyncio.Task[None] | None = None
@@ -114,13 +116,14 @@ class _RunWorker:
 
     def submit(self, task: HeldTask) -> None:
         """Queue a task once."""
-        if task.message_id not in self._known:
-            self._known.add(task.message_id)
+        if task.message_id not in self._due:
+            now = asyncio.get_running_loop().time()
+            self._due[task.message_id] = now + task.budget_ms / 1000 if task.budget_ms else None
             self._queue.put_nowait(task)
 
     async def cancel(self, task: HeldTask) -> None:
         """Forget a task, and end it if it is being done."""
-        self._known.discard(task.message_id)
+        self._due.pop(task.message_id, None)
         if self._doing is task and self.present is not None:
             self.present.cancel()
             await self._end_process()
@@ -140,7 +143,7 @@ class _RunWorker:
             except TimeoutError:
                 await self._end_process()
                 return
-            if task.message_id not in self._known:
+            if task.message_id not in self._due:
                 continue  # cancelled while it was waiting
             self._doing = task
             self.present = asyncio.create_task(self._do(task))
@@ -148,7 +151,7 @@ class _RunWorker:
             if not self.present.cancelled() and (error := self.present.exception()) is not None:
                 log.error("training.task_lost", run_id=self._run_id, error=type(error).__name__, where=where(error))
             self._doing = self.present = None
-            self._known.discard(task.message_id)
+            self._due.pop(task.message_id, None)
 
     async def _do(self, task: HeldTask) -> None:
         try:
@@ -167,7 +170,7 @@ class _RunWorker:
     async def _answer(self, task: HeldTask) -> Answer:
         for _ in range(_DEATHS):
             try:
-                async with asyncio.timeout(task.budget_ms / 1000 if task.budget_ms else None):
+                async with asyncio.timeout_at(self._due.get(task.message_id)):
                     return await (self._accept(task) if task.kind == "offer" else self._perform(task))
             except _WorkerDiedError:
                 await self._end_process()
@@ -204,7 +207,8 @@ class _RunWorker:
         path = self._offer_path()
         if not path.exists():
             raise RefusedError("this node has not accepted the run", remedy="Start a new run.")
-        return read_offer(await asyncio.to_thread(path.read_bytes))
+        # The operator may have changed the policy since, or installed other code.
+        return self._gate.admit(self._run_id, await asyncio.to_thread(path.read_bytes))
 
     async def _ensure(self, offer: RunOffer) -> WorkerProcess:
         if self._process is not None:
@@ -239,4 +243,3 @@ class _RunWorker:
 
     def _offer_path(self) -> Path:
         return self._spool.run_folder(self._run_id) / "offer.json"
-
