@@ -195,8 +195,11 @@ def _is_identifier(column: ColumnProfile) -> bool:
     """Tell whether a value could point to one person: the draft is published to all members."""
     if column.is_text:
         return column.distinct * 2 > column.present or (not column.words and column.distinct <= _MANY)
+    if column.low is None or column.high is None:
+        return False
     whole = not column.type.startswith(("FLOAT", "DOUBLE", "DECIMAL"))
-    if column.distinct == column.present and column.rows >= _MANY and whole:
+    dense = column.high - column.low < 2 * column.present
+    if whole and dense and column.distinct == column.present >= _MANY:
         return True
     return column.distinct * 2 > column.present and bool(_IDENTIFIER.search(_spaced(column.name).lower()))
 
