@@ -57,9 +57,7 @@ class ContractLedger:
 
     def current(self) -> FeatureContract | None:
         """Return the newest contract known here, or None."""
-        with self._store.reading() as session:
-            row = _newest(session)
-        return contract_from_payload(row.payload) if row else None
+        return newest_contract(self._store)
 
     def current_version(self) -> int:
         """Return the newest version known here; 0 for none."""
@@ -113,6 +111,13 @@ class ContractLedger:
             )
         )
         self._audit.append_in(session, "contract.received", contract_version=contract.version, contract_digest=digest)
+
+
+def newest_contract(store: Store) -> FeatureContract | None:
+    """Return the newest contract that was verified and kept in a node's database, or None."""
+    with store.reading() as session:
+        row = _newest(session)
+    return contract_from_payload(row.payload) if row else None
 
 
 def _newest(session: Session) -> ContractKept | None:
