@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jointrisk import durable
 from jointrisk.errors import JointriskError
-from jointrisk.federation.contract import FeatureContract
+from jointrisk.federation.contract import contract_from_payload
 from jointrisk.learning import checkpoint as checkpoints
 from jointrisk.learning.aggregation import PlainAggregation
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
@@ -63,7 +63,7 @@ def _serve(pipe: Pipe, start: Line) -> int:
 def _beginning(start: Line, settings: RunSettings, task: Task, folder: Path) -> Checkpoint:
     if start["rounds_done"]:
         return checkpoints.load(folder / "checkpoints", start["rounds_done"], start["arrays_sha256"])
-    contract = None if start["contract"] is None else FeatureContract.model_validate_json(start["contract"])
+    contract = None if start["contract"] is None else contract_from_payload(start["contract"].encode())
     arrays = task.initial_arrays(task_settings(settings.task, settings.task_settings), contract, settings.run_seed)
     return Checkpoint(0, arrays, RandomState.seeded(settings.run_seed))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jointrisk import durable
 from jointrisk.errors import ClientFailedError, JointriskError
-from jointrisk.federation.contract import FeatureContract
+from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.federation.policy import RunOffer
 from jointrisk.learning.flower import ClientApp, Context, act_as, decode, encode, instruction, run_number
 from jointrisk.learning.tasks import Assignment, MemberData, load_task, task_settings
@@ -84,7 +84,7 @@ class _Run:
 
 
 def _app(offer: RunOffer, number: int, start: Line) -> ClientApp:
-    contract = None if start["contract"] is None else FeatureContract.model_validate_json(start["contract"])
+    contract = None if start["contract"] is None else contract_from_payload(start["contract"].encode())
     data = None if contract is None else _rows(contract, start["data"])
     assignment = Assignment(
         settings=task_settings(offer.task, offer.task_settings),
