@@ -2,7 +2,6 @@
 
 from jointrisk.statedir import StateDir
 from jointrisk.store import Store, open_store
-
 from jointrisk_node.settings import NodeSettings
 from jointrisk_node.store import MIGRATIONS
 

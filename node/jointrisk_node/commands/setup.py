@@ -35,6 +35,7 @@ def join(
     context: typer.Context,
     token: Annotated[str, typer.Argument(help="What the coordinator's people gave you.")],
     address: Annotated[str, typer.Option(help="Where other members reach this node, if it shall be a holder.")] = "",
+    wait: Annotated[bool, typer.Option(help="Stay until the approvals are there.")] = True,
     master_key_fd: KeyDescriptor = None,
 ) -> None:
     """Become a member. Repeat it with the same token if it was interrupted; it waits while approvals are missing."""
@@ -42,7 +43,9 @@ def join(
     from jointrisk_node.initialising import join_federation
 
     state = existing_state(home(context), "node")
-    member_id = join_federation(state, master_key(state, master_key_fd), token, address=address, say=typer.echo)
+    member_id = join_federation(
+        state, master_key(state, master_key_fd), token, address=address, wait=wait, say=typer.echo
+    )
     typer.echo(f"This node is {member_id}. Next: jointrisk node --home {state.root} run")
 
 

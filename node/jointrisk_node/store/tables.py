@@ -7,7 +7,10 @@ from sqlalchemy import MetaData
 
 from jointrisk_node.store import Base
 
-TABLE_MODULES: Final[tuple[str, ...]] = ("jointrisk_node.contracts.tables",)
+TABLE_MODULES: Final[tuple[str, ...]] = (
+    "jointrisk_node.contracts.tables",
+    "jointrisk_node.membership.tables",
+)
 """Every module with tables on ``Base``, such as ``jointrisk_node.joining``; a new one is added here."""
 
 

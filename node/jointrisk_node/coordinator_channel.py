@@ -1,0 +1,55 @@
+"""Channels to the coordinator, with the certificate as it is now."""
+
+from grpc import aio
+
+from jointrisk.federation.names import COORDINATOR_SERVER_NAME
+from jointrisk.rpc.channel import channel
+from jointrisk.rpc.v1.contract_pb2 import GetContractRequest, GetContractResponse
+from jointrisk.rpc.v1.contract_pb2_grpc import ContractServiceStub
+from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceAsyncStub, MembershipServiceStub
+from jointrisk_node.membership.link import CALL_SECONDS, coordinator_errors
+from jointrisk_node.membership.membership import Membership
+
+
+class CoordinatorChannel:
+    """One channel for single calls, opened again after a renewal; further ones on demand.
+
+    Args:
+        membership: the address, the CA, the certificate.
+    """
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._channel = self.open()
+
+    def open(self) -> aio.Channel:
+        """Return a new channel, which its user closes."""
+        membership = self._membership
+        return channel(
+            membership.coordinator_address,
+            ca=membership.ca_pem,
+            pair=membership.transport(),
+            server_name=COORDINATOR_SERVER_NAME,
+        )
+
+    async def reopen(self) -> None:
+        """Use the renewed certificate from here on."""
+        old, self._channel = self._channel, self.open()
+        await old.close(grace=CALL_SECONDS)
+
+    async def close(self) -> None:
+        """Close the channel for single calls."""
+        await self._channel.close()
+
+    def membership(self) -> "MembershipServiceAsyncStub":
+        """Return the membership service over the present channel."""
+        return MembershipServiceStub(self._channel)
+
+    async def contract(self, request: GetContractRequest) -> GetContractResponse:
+        """Ask for a feature contract.
+
+        Raises:
+            JointriskError: what a failed call stands for.
+        """
+        with coordinator_errors():
+            return await ContractServiceStub(self._channel).GetContract(request, timeout=CALL_SECONDS)

@@ -1,0 +1,177 @@
+"""The node's daemon: the only place that wires its parts together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from jointrisk import __version__
+from jointrisk.clock import utc_now
+from jointrisk.errors import JointriskError, UnavailableError
+from jointrisk.logs import configure_logging
+from jointrisk.masterkey import MasterKey
+from jointrisk.rpc.guard import Guard
+from jointrisk.rpc.server import bind_unix, check_protocol, new_server
+from jointrisk.rpc.v1 import node_operator_pb2_grpc
+from jointrisk.serving import StopSignal, close_to_others, prepare_socket
+from jointrisk.statedir import StateDir
+from jointrisk.store import AuditLog, Store
+from jointrisk_node.contracts import ContractDesk, ContractLedger
+from jointrisk_node.coordinator_channel import CoordinatorChannel
+from jointrisk_node.database import open_database
+from jointrisk_node.membership.keys import NodeKeys
+from jointrisk_node.membership.link import MembershipLink
+from jointrisk_node.membership.membership import Membership
+from jointrisk_node.operator_service import OperatorService
+from jointrisk_node.settings import NodeSettings
+from jointrisk_node.training.gate import Gate
+from jointrisk_node.training.link import Link
+from jointrisk_node.training.spool import TaskSpool
+from jointrisk_node.training.stream import Known
+
+log = structlog.get_logger()
+
+_GRACE_SECONDS = 5.0
+
+
+def run_daemon(state: StateDir, settings: NodeSettings, key: MasterKey) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        ConflictError: another daemon uses the state directory.
+        NotFoundError: this node has joined no federation yet.
+    """
+    configure_logging(settings.log.level, settings.log.format)
+    with state.lock():
+        asyncio.run(_serve(state, settings, key))
+
+
+async def _serve(state: StateDir, settings: NodeSettings, key: MasterKey) -> None:
+    stop = StopSignal()
+    async with _node(state, settings, key):
+        await stop.wait()
+        log.info("daemon.stopping")
+
+
+@dataclass(frozen=True)
+class _Parts:
+    store: Store
+    audit: AuditLog
+    membership: Membership
+    channel: CoordinatorChannel
+    membership_link: MembershipLink
+    contracts: ContractLedger
+    desk: ContractDesk
+    news: "_News"
+    link: Link
+
+
+class _News:
+    """What the coordinator calls current, turned into wake-up calls."""
+
+    def __init__(self, membership: Membership, contracts: ContractLedger) -> None:
+        self.roster = asyncio.Event()
+        self.contract = asyncio.Event()
+        self._membership = membership
+        self._contracts = contracts
+
+    def known(self) -> Known:
+        """Return the versions that this node has."""
+        return Known(self._membership.roster.version, self._contracts.current_version())
+
+    def seen(self, roster: int, contract: int) -> None:
+        """Note the versions that are current; what is newer is fetched at once."""
+        known = self.known()
+        if roster > known.roster:
+            self.roster.set()
+        if contract > known.contract:
+            self.contract.set()
+
+
+@asynccontextmanager
+async def _node(state: StateDir, settings: NodeSettings, key: MasterKey) -> AsyncIterator[None]:
+    """Run the node for the time of the block."""
+    async with AsyncExitStack() as stack:
+        parts = await _parts(state, settings, key)
+        stack.callback(parts.store.close)
+        await asyncio.to_thread(parts.audit.append, "daemon.started", version=__version__)
+        stack.push_async_callback(asyncio.to_thread, parts.audit.append, "daemon.stopped")
+        stack.push_async_callback(parts.channel.close)
+        await _serve_operator(stack, state, parts)
+        for loop in (_keep_membership(parts, settings), _keep_contract(parts)):
+            stack.callback(asyncio.create_task(loop).cancel)
+        await parts.link.start()
+        stack.push_async_callback(parts.link.stop, _GRACE_SECONDS)
+        log.info("daemon.ready", member_id=parts.membership.member_id)
+        yield
+
+
+async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Parts:
+    keys = NodeKeys(state, key)
+    store = await asyncio.to_thread(open_database, state, settings)
+    audit = AuditLog(store, keys.identity())
+    membership = await asyncio.to_thread(Membership, store, keys, audit)
+    channel = CoordinatorChannel(membership)
+    contracts = ContractLedger(store, membership.coordinator_key, audit)
+    desk = ContractDesk(contracts, channel.contract)
+    news = _News(membership, contracts)
+
+    def trusted_members() -> list[str]:
+        membership.require_fresh()
+        return list(membership.trusted())
+
+    gate = Gate(membership.member_id, lambda: settings.policy, trusted_members, desk.payload)
+    link = Link(
+        membership.member_id,
+        channel.open,
+        TaskSpool(state.path("training")),
+        gate,
+        settings.data.model_dump(mode="json"),
+        known=news.known,
+        seen=news.seen,
+    )
+    membership_link = MembershipLink(membership, channel.membership)
+    return _Parts(store, audit, membership, channel, membership_link, contracts, desk, news, link)
+
+
+async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts) -> None:
+    server = new_server(Guard([check_protocol]))
+    service = OperatorService(parts.membership, parts.membership_link, parts.contracts, parts.link, utc_now())
+    node_operator_pb2_grpc.add_NodeOperatorServicer_to_server(service, server)
+    path = prepare_socket(state.root)
+    bind_unix(server, path)
+    await server.start()
+    stack.push_async_callback(server.stop, _GRACE_SECONDS)
+    close_to_others(path)
+    stack.callback(path.unlink, missing_ok=True)
+
+
+async def _keep_membership(parts: _Parts, settings: NodeSettings) -> None:
+    async def renewed() -> None:
+        await parts.channel.reopen()
+        parts.link.reconnect()
+
+    async def roster_changed() -> None:
+        log.info("membership.roster", version=parts.membership.roster.version)
+
+    await parts.membership_link.keep_current(
+        parts.news.roster,
+        every=settings.membership.roster_poll,
+        renewed=renewed,
+        roster_changed=roster_changed,
+    )
+
+
+async def _keep_contract(parts: _Parts) -> None:
+    """Fetch the newest contract at the start and whenever a newer one is announced."""
+    while True:
+        try:
+            await parts.desk.refresh()
+        except UnavailableError as error:
+            log.info("contract.coordinator_unavailable", reason=error.message)
+        except JointriskError as error:
+            log.warning("contract.not_current", code=error.code, reason=error.message)
+        await parts.news.contract.wait()
+        parts.news.contract.clear()
