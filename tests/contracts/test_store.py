@@ -277,11 +277,29 @@ def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_path: Pat
     store.close()
 
 
-def test_processes_that_open_an_empty_database_together_agree(open_sample: OpenSample) -> None:
+def test_threads_that_open_an_empty_database_together_agree(open_sample: OpenSample) -> None:
     """The migrations run once, whoever comes first."""
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: open_sample(), range(4)))
     assert {store.revision() for store in stores} == {"0003"}
+
+
+def test_processes_that_open_an_empty_database_together_agree(database_url: str) -> None:
+    """As with threads."""
+    command = [sys.executable, "-m", "store_sample.writer", "count", database_url, "1"]
+    together = [subprocess.Popen(command, cwd=TESTS) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in together] == [0, 0, 0]
+
+
+def test_databases_that_are_opened_together_do_not_mix(tmp_path: Path) -> None:
+    """Each thread's migrations go to its own database."""
+    with ThreadPoolExecutor(4) as pool:
+        urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(8)]
+        stores = list(pool.map(lambda url: open_store(url, MIGRATIONS), urls))
+    for store in stores:
+        count(store)
+        assert store.revision() == "0003"
+        store.close()
 
 
 def test_a_password_does_not_show(store: Store) -> None:

@@ -1,6 +1,8 @@
 """Engines: one set of guarantees, made with each database's own means."""
 
 import os
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +18,10 @@ READS_ONLY: Final = "jointrisk_reads_only"
 
 WAIT_SECONDS: Final = 30
 """How long a writer waits for its turn, and anybody for a connection, before it is told that there is none."""
+_RETRY_SECONDS = 0.01
 _POSTGRESQL_WRITER = 0x6A6F696E74
 """The advisory lock that a writer holds until its transaction ends ("joint" in ASCII)."""
 _SQLITE_SETTINGS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode NORMAL would lose acknowledged commits at a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",
@@ -45,6 +47,7 @@ def make_engine(url: str, wait_seconds: float = WAIT_SECONDS) -> Engine:
         _make_file(Path(parsed.database or ""))
         engine = create_engine(parsed, hide_parameters=True, pool_timeout=wait_seconds)
         _install(engine, (f"PRAGMA busy_timeout = {milliseconds}", *_SQLITE_SETTINGS), _begin_sqlite)
+        event.listen(engine, "connect", lambda connection, _: _use_write_ahead_log(connection, wait_seconds))
         return engine
     engine = create_engine(
         parsed, hide_parameters=True, pool_timeout=wait_seconds, pool_pre_ping=True, connect_args=_POSTGRESQL_CONNECT
@@ -84,6 +87,20 @@ def _install(engine: Engine, settings: tuple[str, ...], begin: Callable[[Connect
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
+
+
+def _use_write_ahead_log(connection: Any, wait_seconds: float) -> None:
+    """Switch a new file over; SQLite does not wait by itself here when another process is about to do the same."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

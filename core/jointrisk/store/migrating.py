@@ -1,5 +1,6 @@
 """Migrations: a database is brought to the newest schema when it is opened, or refused when it is newer."""
 
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from jointrisk.errors import ConflictError, CorruptError
 from jointrisk.store.types import UtcDateTime
 
 _CONNECTION = "connection"
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps what it works on in a global of the process, so that two databases at once would mix."""
 
 
 def alembic_config(migrations: Path, connection: Connection) -> Config:
@@ -37,7 +40,8 @@ def upgrade(engine: Engine, migrations: Path) -> None:
             with connection.begin():
                 config = alembic_config(migrations, connection)
                 _refuse_newer(connection, config)
-                command.upgrade(config, "head")
+                with _ONE_AT_A_TIME:
+                    command.upgrade(config, "head")
                 _check_foreign_keys(connection)
         finally:
             _set_foreign_keys(connection, on=True)
