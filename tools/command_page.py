@@ -46,6 +46,7 @@ def _argument_name(argument: click.Argument, context: click.Context) -> str:
 
 def _parameter_row(parameter: click.Parameter, context: click.Context) -> tuple[str, str, str]:
     meaning = str(getattr(parameter, "help", None) or "")
+    meaning = f"{meaning} {_limits(parameter.type)}".strip()
     if isinstance(parameter.envvar, str):
         meaning = f"{meaning} Environment: `{parameter.envvar}`.".strip()
     if isinstance(parameter, click.Argument):
@@ -56,7 +57,17 @@ def _parameter_row(parameter: click.Parameter, context: click.Context) -> tuple[
 def _option_name(option: click.Parameter, context: click.Context) -> str:
     names = ", ".join([*option.opts, *option.secondary_opts])
     is_flag = bool(getattr(option, "is_flag", False)) or getattr(option, "count", False)
-    return names if is_flag else f"{names} {option.make_metavar(context)}"
+    return names if is_flag else f"{names} {option.make_metavar(context).removesuffix(' RANGE')}"
+
+
+def _limits(kind: click.ParamType) -> str:
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        return ""
+    ends = [
+        f"at least {kind.min}" if kind.min is not None else "",
+        f"at most {kind.max}" if kind.max is not None else "",
+    ]
+    return f"{', '.join(end for end in ends if end).capitalize()}."
 
 
 def _option_default(option: click.Parameter) -> str:

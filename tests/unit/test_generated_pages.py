@@ -49,7 +49,7 @@ def group() -> None:
 
 @group.command()
 @click.argument("name")
-@click.option("--hours", type=int, default=72, help="Hours until | then.")
+@click.option("--hours", type=click.IntRange(1, 720), default=72, help="Hours until | then.")
 @click.option("--all", "everything", is_flag=True, help="All of it.")
 @click.option("--home", envvar="SOME_HOME", required=True, help="Where.")
 def invite(name: str, hours: int, everything: bool, home: str) -> None:
@@ -65,7 +65,7 @@ def test_every_command_is_on_the_page_with_arguments_and_options() -> None:
     page = "\n".join(command_page._command_section(context) for context in contexts)
     assert "## `top`" in page
     assert "### `top invite NAME`\n\nMake an invitation.\n\nPrint it once.\n" in page
-    assert "| `--hours INTEGER` | `72` | Hours until \\| then. |" in page
+    assert "| `--hours INTEGER` | `72` | Hours until \\| then. At least 1, at most 720. |" in page
     assert "| `--all` |  | All of it. |" in page
     assert "| `--home TEXT` | required | Where. Environment: `SOME_HOME`. |" in page
     assert "--help" not in page
