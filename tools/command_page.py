@@ -60,7 +60,7 @@ def _option_name(option: click.Parameter, context: click.Context) -> str:
     return names if is_flag else f"{names} {option.make_metavar(context).removesuffix(' RANGE')}"
 
 
-def _limits(kind: click.ParamType) -> str:
+def _limits(kind: object) -> str:
     if not isinstance(kind, click.IntRange | click.FloatRange):
         return ""
     ends = [

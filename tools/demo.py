@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from demo_data import CONTRACT, LABEL, LenderFiles, write_lenders
-from local_federation import LocalFederation
 from rich.console import Console
 from rich.table import Table
+
+from demo_data import CONTRACT, LABEL, LenderFiles, write_lenders
+from local_federation import LocalFederation
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "build" / "demo"
