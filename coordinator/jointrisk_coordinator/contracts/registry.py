@@ -2,7 +2,8 @@
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.store import AuditLog, Store
-from jointrisk_coordinator.contracts.publishing import PublishedContract, Sign, current, get, publish, published
+from jointrisk_coordinator.contracts.ledger import PublishedContract, current, get, published
+from jointrisk_coordinator.contracts.publishing import Sign, publish
 
 
 class ContractRegistry:

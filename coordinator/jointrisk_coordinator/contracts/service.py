@@ -8,7 +8,7 @@ from jointrisk.rpc.guard import Context
 from jointrisk.rpc.v1.contract_pb2 import GetContractRequest, GetContractResponse
 from jointrisk.rpc.v1.contract_pb2_grpc import ContractServiceServicer
 from jointrisk.store import Store
-from jointrisk_coordinator.contracts.publishing import PublishedContract, current, get
+from jointrisk_coordinator.contracts.ledger import PublishedContract, current, get
 
 
 class ContractServicer(ContractServiceServicer):

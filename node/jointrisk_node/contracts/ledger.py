@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import NotFoundError, RefusedError
-from jointrisk.federation.contract import CONTRACT, FeatureContract, contract_from_payload
+from jointrisk.federation.contract import CONTRACT, MOST_VERSIONS, FeatureContract, contract_from_payload
 from jointrisk.federation.signing import Signed, verify_document
 from jointrisk.store import AuditLog, Store
 from jointrisk_node.contracts.tables import ContractKept
@@ -72,7 +72,7 @@ class ContractLedger:
             NotFoundError: this node does not have it.
         """
         with self._store.reading() as session:
-            row = session.get(ContractKept, version)
+            row = session.get(ContractKept, version) if version < MOST_VERSIONS else None
         if row is None:
             raise NotFoundError(f"this node has no feature contract of version {version}")
         return row.payload

@@ -22,6 +22,9 @@ CONTRACT = "contract"
 FORMAT: Final = 1
 """The only layout of a contract so far. A contract of a later layout is refused readably."""
 
+MOST_VERSIONS: Final = 2**53
+"""Version numbers stay below: every reader of JSON has them exactly."""
+
 CONFIRM_EN = "TO CONFIRM"
 CONFIRM_ZH = "待确认"
 """What a draft puts where only a person knows. A contract that still holds one cannot be published."""
@@ -195,7 +198,7 @@ class FeatureContract(Settings):
     """
 
     format: Literal[1] = FORMAT
-    version: Annotated[int, Field(strict=True, ge=0)] = 0
+    version: Annotated[int, Field(strict=True, ge=0, lt=MOST_VERSIONS)] = 0
     title: Text
     minimum_rows: Annotated[int, Field(strict=True, ge=1)]
     target: Target
