@@ -1,14 +1,19 @@
 """Channels to the coordinator, with the certificate as it is now."""
 
+from typing import TYPE_CHECKING
+
 from grpc import aio
 
 from jointrisk.federation.names import COORDINATOR_SERVER_NAME
 from jointrisk.rpc.channel import channel
 from jointrisk.rpc.v1.contract_pb2 import GetContractRequest, GetContractResponse
 from jointrisk.rpc.v1.contract_pb2_grpc import ContractServiceStub
-from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceAsyncStub, MembershipServiceStub
+from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceStub
 from jointrisk_node.membership.link import CALL_SECONDS, coordinator_errors
 from jointrisk_node.membership.membership import Membership
+
+if TYPE_CHECKING:
+    from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceAsyncStub
 
 
 class CoordinatorChannel:

@@ -49,7 +49,7 @@ TEMPLATE = """\
 # A jointrisk node. Every key: docs/configuration.md
 
 [data]
-# The loan book: a Parquet or CSV file, a pattern, or postgresql://HOST/DATABASE (read only; the password from ~/.pgpass).
+# The loan book: a Parquet or CSV file, a pattern, or postgresql://HOST/DATABASE (password: ~/.pgpass).
 source = "{source}"
 # What to read of it; the file is the view `loans`. Columns are named as in the federation's feature contract.
 query = "SELECT * FROM loans"
