@@ -109,6 +109,7 @@ class World:
     policy: RunPolicy = field(default_factory=RunPolicy)
     contract: bytes | None = None
     port: int = 0
+    present: Office | None = None
 
     async def office(self) -> Office:
         """Start a coordinator."""
@@ -124,7 +125,8 @@ class World:
         self.port = bind(server, f"127.0.0.1:{self.port}", tls.server_credentials(lambda: pair, self.authority.ca))
         await supervisor.resume_all()
         await server.start()
-        return Office(hub, supervisor, server, self.port, audit, store)
+        self.present = Office(hub, supervisor, server, self.port, audit, store)
+        return self.present
 
     def link(self, name: str, *, policy: RunPolicy | None = None, data: dict[str, object] | None = None) -> Link:
         """Return a node's link, not started."""
@@ -168,7 +170,8 @@ async def rounds(
         yield world, office, links
     finally:
         await asyncio.gather(*(link.stop(0) for link in links.values()))
-        await office.stop()
+        if world.present is not None:
+            await world.present.stop()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
