@@ -4,6 +4,7 @@
 It listens on a free loopback port and wants a password, as a lender's warehouse does.
 """
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -22,6 +23,8 @@ import pytest
 PASSWORD = "kept-out-of-every-message"
 _START_SECONDS = 30.0
 _ATTEMPTS = 3
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 def find_postgres() -> Path | None:
@@ -68,18 +71,19 @@ def _unprivileged_user() -> str:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _become(user: str | None) -> Callable[[], None] | None:
-    """Return what the child runs before exec: primary group and user of ``user``, no other groups."""
-    if user is None:
-        return None
-    entry = pwd.getpwnam(user)
+def _become(user: str | None) -> Callable[[], None]:
+    """Return what the child runs before exec: it becomes ``user`` with no other groups, and ends when the tests end."""
+    entry = pwd.getpwnam(user) if user else None
 
-    def drop() -> None:
-        os.setgroups([])
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
+    def become() -> None:
+        if entry is not None:
+            os.setgroups([])
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+        # After the change of user, which clears it.
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
-    return drop
+    return become
 
 
 def _make_cluster(binaries: Path, home: Path, user: str | None) -> None:
