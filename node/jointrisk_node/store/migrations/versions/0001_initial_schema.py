@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("coordinator_key", sa.LargeBinary(), nullable=False),
         sa.Column("coordinator_address", sa.String(length=300), nullable=False),
         sa.Column("ca_certificate", sa.LargeBinary(), nullable=False),
+        sa.Column("invitation_id", sa.String(length=32), nullable=False),
         sa.Column("joined_at", UtcDateTime(), nullable=False),
         sa.Column("first_changes", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("roster_version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
