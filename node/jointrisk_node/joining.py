@@ -92,7 +92,7 @@ async def join(
     give_up_after: timedelta = timedelta(days=7),
     clock: Clock = utc_now,
 ) -> Membership:
-    """Join with a token, or go on with a join that was cut off.
+    """Join with a token, or go on with a join that was cut off; once it has ended, the token changes nothing more.
 
     Args:
         token: the invitation token.
@@ -118,6 +118,9 @@ async def join(
     if address:
         check_address(address)
     before = await asyncio.to_thread(_joined_before, store, invitation)
+    if before is not None and before.own.invitation_id == invitation.invitation_id:
+        await asyncio.to_thread(keys.end_joining)
+        return await asyncio.to_thread(Membership, store, keys, audit, clock)
     joining = await asyncio.to_thread(_prepare, keys, invitation)
     try:
         authority = await fetch_authority(invitation)
@@ -270,6 +273,7 @@ def _verified(
         coordinator_key=anchor.coordinator_key,
         coordinator_address=check_address(response.coordinator_address, "coordinator address"),
         ca_certificate=certificate_to_der(authority),
+        invitation_id=invitation.invitation_id,
         joined_at=now if before is None else before.own.joined_at,
         first_changes=len(view.roster.changes) if before is None else before.own.first_changes,
         roster_version=view.roster.version,

@@ -27,6 +27,8 @@ class OwnMembership(Base):
     coordinator_key: Mapped[bytes]
     coordinator_address: Mapped[str] = mapped_column(String(300))
     ca_certificate: Mapped[bytes]
+    invitation_id: Mapped[str] = mapped_column(String(32))
+    """The invitation that made this membership, or brought it its last certificate by joining."""
     joined_at: Mapped[datetime]
     first_changes: Mapped[int]
     """Changes in the first roster that was seen: pinned at first sight."""
