@@ -39,14 +39,17 @@ def find_postgres() -> Path | None:
 def private_postgres(tmp_path: Path | None = None) -> Iterator[str]:
     """Run a server and yield its URL, ``postgresql://jointrisk:PASSWORD@127.0.0.1:PORT/postgres``.
 
-    Skips the test where the machine has no PostgreSQL. The server and its files are gone afterwards.
+    Skips the test where the machine has no PostgreSQL, or fails it where JOINTRISK_REQUIRE_POSTGRESQL=1 demands one.
+    The server and its files are gone afterwards.
 
     Args:
         tmp_path: where its files go when not root; under root they go where the unprivileged user can enter.
     """
     binaries = find_postgres()
     if binaries is None:
-        pytest.skip("no PostgreSQL binaries on this machine (Debian: apt-get install postgresql)")
+        missing = "no PostgreSQL binaries on this machine (Debian: apt-get install postgresql)"
+        demanded = os.environ.get("JOINTRISK_REQUIRE_POSTGRESQL", "0") not in ("", "0")
+        (pytest.fail if demanded else pytest.skip)(missing)
     user = _unprivileged_user() if os.geteuid() == 0 else None
     home = Path(tempfile.mkdtemp(prefix="jointrisk-pg-", dir=None if user else tmp_path))
     if user is not None:

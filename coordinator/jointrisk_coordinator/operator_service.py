@@ -117,7 +117,7 @@ class OperatorService(CoordinatorOperatorServicer):
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.RunList:
         """List all runs, without their rounds."""
-        return pb.RunList(runs=[to_message(run, history=False) for run in await self._supervisor.all()])
+        return pb.RunList(runs=[to_message(run, history=False) for run in await self._supervisor.list()])
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.Run:
         """Return one run."""

@@ -49,12 +49,10 @@ def audit_app(open_store: OpenStore) -> typer.Typer:
 
 
 def _list(store: "Store", event: str, last: int, *, json: bool) -> None:
-    from collections import deque
-
     from jointrisk.commandline.output import show_json, show_table
     from jointrisk.store import AuditLog
 
-    entries = deque(AuditLog(store).entries(event=event or None), maxlen=last)
+    entries = AuditLog(store).newest(last, event=event or None)
     if json:
         show_json([{"seq": e.seq, "time": e.time, "event": e.event, "fields": dict(e.fields)} for e in entries])
         return
