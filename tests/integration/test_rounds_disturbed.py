@@ -114,7 +114,9 @@ async def test_member_that_leaves_is_missing_and_may_come_back(tmp_path: Path) -
     assert took_part[0]
     assert not took_part[4]
     assert took_part[-1]
-    assert [done.missing for done in run.history if "cedar" not in done.members] == [("cedar",)] * took_part.count(False)
+    assert [done.missing for done in run.history if "cedar" not in done.members] == [("cedar",)] * took_part.count(
+        False
+    )
 
 
 async def _round_done(office: Office, run_id: str, number: int) -> None:
@@ -127,5 +129,3 @@ async def _round_done(office: Office, run_id: str, number: int) -> None:
 async def _restarted(world: World, office: Office) -> Office:
     await office.stop()
     return await world.office()
-
-

@@ -1,6 +1,7 @@
 """The round loop: Flower's strategies step by step, each round complete before the next begins."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -147,8 +148,8 @@ class RoundLoop:
     def _best(
         self, best: tuple[int, float] | None, number: int, metrics: Mapping[str, float]
     ) -> tuple[int, float] | None:
-        value = metrics.get(self._best_metric or "")
-        if value is None or (best is not None and best[1] <= value):
+        value = metrics.get(self._best_metric or "", math.inf)
+        if not math.isfinite(value) or (best is not None and best[1] <= value):
             return best
         return number, value
 

@@ -220,8 +220,9 @@ class Session:
 
     async def _chunk(self, chunk: pb.Chunk) -> None:
         if chunk.message_id not in self._incoming:
-            if self._book.find(self.member_id, chunk.message_id) is None:
-                return  # withdrawn while it was under way
+            ticket = self._book.find(self.member_id, chunk.message_id)
+            if ticket is None or ticket.answered:
+                return  # withdrawn while it was under way, or of a reply that is here already
             raise InvalidInputError("chunk: expected the reply frame that begins the message first")
         ticket, incoming = self._incoming[chunk.message_id]
         await self._write(ticket, incoming, chunk.offset, chunk.data)

@@ -191,7 +191,7 @@ class TicketBook:
     def reconcile(self, member_id: str, held: Iterable[str], partial: Iterable[str]) -> list[str]:
         """Learn from a node's greeting what it has, and return what it may delete."""
         held, partial = set(held), set(partial)
-        mine = {t.message_id: t for t in self._tickets.values() if t.member_id == member_id}
+        mine = {t.message_id: t for t in self._tickets.values() if t.member_id == member_id and not t.answered}
         for message_id, ticket in mine.items():
             ticket.at_node = message_id in held
         return sorted((held | partial) - set(mine))

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from jointrisk import durable
+from jointrisk.canonical import canonical_json
 from jointrisk.errors import CorruptError
 from jointrisk.learning.flower import Array, ArrayRecord
 
@@ -82,6 +83,11 @@ class Checkpoint:
         """Digest of names, types, shapes and values of the arrays, hex."""
         return digest(self.arrays)
 
+    @property
+    def strategy_sha256(self) -> str:
+        """Digest of the strategy's state, hex."""
+        return digest(ArrayRecord({name: Array(value) for name, value in sorted(self.strategy.items())}))
+
 
 def digest(arrays: ArrayRecord) -> str:
     """Return the SHA-256 over names, types, shapes and values, in their order, hex."""
@@ -107,9 +113,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         "round": checkpoint.number,
         "order": list(values),
         "arrays_sha256": arrays_sha256,
+        "strategy_sha256": checkpoint.strategy_sha256,
         "random": checkpoint.random.to_json(),
         "best": checkpoint.best,
     }
+    header["header_sha256"] = _header_digest(header)
     tensors = {_ARRAYS + name: np.asarray(value, order="C") for name, value in values.items()}
     tensors |= {_STRATEGY + name: np.asarray(value, order="C") for name, value in checkpoint.strategy.items()}
     scratch = path.with_suffix(".new")
@@ -137,6 +145,8 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
             tensors: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CorruptError(f"checkpoint of round {number}: expected a checkpoint, got {type(error).__name__}") from None
+    if header.pop("header_sha256", "") != _header_digest(header):
+        raise CorruptError(f"checkpoint of round {number}: its header is not what was written")
     checkpoint = Checkpoint(
         number=header["round"],
         arrays=ArrayRecord({name: Array(tensors[_ARRAYS + name]) for name in header["order"]}),
@@ -146,7 +156,13 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
     )
     if checkpoint.number != number or checkpoint.arrays_sha256 != arrays_sha256:
         raise CorruptError(f"checkpoint of round {number}: its arrays are not those of the completed round")
+    if checkpoint.strategy_sha256 != header["strategy_sha256"]:
+        raise CorruptError(f"checkpoint of round {number}: the strategy's state is not what was written")
     return checkpoint
+
+
+def _header_digest(header: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(header)).hexdigest()
 
 
 def prune(folder: Path, keep: set[int]) -> None:

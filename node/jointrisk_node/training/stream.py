@@ -148,6 +148,8 @@ class NodeStream:
         self._seen(welcome.roster_version, welcome.contract_version)
         for task in self._spool.held():
             self._do(task)
+        # From here on there are heartbeats to send: whoever waits in next_frame does not know their time yet.
+        self._wake.set()
 
     def _do(self, task: HeldTask) -> None:
         if task.answer is None:

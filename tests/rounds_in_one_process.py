@@ -1,0 +1,110 @@
+"""The round loop with its members' client apps called directly: everything of a run but processes and the wire."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jointrisk import durable
+from jointrisk.learning.aggregation import PlainAggregation
+from jointrisk.learning.checkpoint import Checkpoint, RandomState
+from jointrisk.learning.flower import Context, RecordDict, act_as, decode, encode, instruction
+from jointrisk.learning.strategies import make_strategy
+from jointrisk.learning.tasks import Assignment, load_task, task_settings
+from jointrisk_coordinator.runs.daemon_line import DaemonLine
+from jointrisk_coordinator.runs.grid import WorkerGrid
+from jointrisk_coordinator.runs.loop import RoundLoop
+from jointrisk_coordinator.runs.settings import RunSettings
+from jointrisk_node.training import client_state
+
+RUN = "run-1"
+Spoil = Callable[[str, dict[str, Any]], str | None]
+"""Given a member and what it is asked, says why it fails; None when it answers."""
+
+
+class MembersAtHand:
+    """The worker's pipe with the members right behind it; has a Pipe's two methods."""
+
+    def __init__(self, folder: Path, settings: RunSettings, members: Mapping[str, int], spoil: Spoil) -> None:
+        self._folder = folder
+        self._spoil = spoil
+        self._lines: deque[dict[str, Any]] = deque()
+        self.commits: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+        chosen = task_settings(settings.task, settings.task_settings)
+        self._apps = {
+            name: load_task(settings.task).client_app(Assignment(chosen, settings.run_seed, number))
+            for name, number in members.items()
+        }
+        self._numbers = members
+
+    def send(self, **line: Any) -> None:
+        """Take a line of the worker."""
+        if line["op"] == "ask":
+            self._lines.extend(self._answer(message) for message in line["messages"])
+        elif line["op"] == "commit":
+            self.commits.append(line["round"])
+            self._lines.append({"op": "committed", "round": line["round"]["number"]})
+
+    def receive(self, timeout: float | None = None) -> dict[str, Any] | None:
+        """Return the next line for the worker."""
+        if not self._lines and timeout is None:
+            raise AssertionError("the worker waits for ever")
+        return self._lines.popleft() if self._lines else None
+
+    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(asked)
+        member = asked["member_id"]
+        line = {"op": "answer", "message_id": asked["message_id"], "reply": None, "code": "failed", "reason": ""}
+        why = self._spoil(member, asked)
+        if why is not None:
+            return line | {"reason": why}
+        reply = self._folder / f"{asked['message_id']}.reply"
+        reply.write_bytes(encode(self._call(member, asked)))
+        return line | {"reply": str(reply)}
+
+    def _call(self, member: str, asked: dict[str, Any]) -> RecordDict:
+        states, trains = durable.folder(self._folder / member), asked["kind"].startswith("train")
+        state = client_state.load(states, asked["base_round"] if trains else asked["round"])
+        context = Context(1, self._numbers[member], {}, state, {})
+        content = decode((self._folder / "out" / asked["sha256"]).read_bytes())
+        message = instruction(content, asked["kind"], self._numbers[member], asked["message_id"], str(asked["round"]))
+        reply = self._apps[member](message, context)
+        if trains:
+            client_state.save(states, asked["round"], asked["base_round"], context.state)
+        return reply.content
+
+
+class OneProcess:
+    """A run of the probe, with everything under ``folder``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: RunSettings,
+        spoil: Spoil = lambda member, asked: None,
+        members: tuple[str, ...] = ("alder", "birch", "cedar"),
+    ) -> None:
+        act_as(RUN)
+        self.folder = folder
+        self.settings = settings
+        self.numbers = {name: number for number, name in enumerate(members, start=1)}
+        self.pipe = MembersAtHand(durable.folder(folder), settings, self.numbers, spoil)
+        line = DaemonLine(self.pipe)  # type: ignore[arg-type]
+        rules = settings.round_rules(len(members))
+        self.loop = RoundLoop(
+            settings,
+            make_strategy(settings.strategy, settings.strategy_settings, len(members)),
+            PlainAggregation(),
+            WorkerGrid(line, RUN, self.numbers, folder / "out", rules),
+            folder,
+            line.commit,
+            best_metric=None,
+            sleep=lambda _: None,
+        )
+
+    def beginning(self) -> Checkpoint:
+        """Return where the first round starts."""
+        chosen = task_settings(self.settings.task, self.settings.task_settings)
+        arrays = load_task(self.settings.task).initial_arrays(chosen, None, self.settings.run_seed)
+        return Checkpoint(0, arrays, RandomState.seeded(self.settings.run_seed))
