@@ -74,6 +74,7 @@ class CoordinatorAtTest:
         rules: MembershipRules | None = None,
         clock: MovableClock | None = None,
         federation: str = "testing",
+        store: Store | None = None,
     ) -> None:
         self.clock = clock or MovableClock()
         self.rules = rules or MembershipRules()
@@ -84,9 +85,7 @@ class CoordinatorAtTest:
             if made
             else Authority.create(federation, self.state, MASTER, now=self.clock())
         )
-        engine = make_engine(f"sqlite:///{root / 'state.db'}")
-        load_tables().create_all(engine)
-        self.store = Store(engine)
+        self.store = store or _sqlite(root / "state.db")
         self.audit = AuditLog(self.store, clock=self.clock)
         self.office = MembershipOffice(self.store, self.authority, self.rules, self.audit, self.clock)
         self.members: dict[str, Identity] = {}
@@ -128,6 +127,12 @@ class CoordinatorAtTest:
     def refusals(self) -> list[str]:
         """Return the reasons of refused joins."""
         return [str(entry.fields["reason"]) for entry in self.audit.entries(event="membership.join_refused")]
+
+
+def _sqlite(path: Path) -> Store:
+    engine = make_engine(f"sqlite:///{path}")
+    load_tables().create_all(engine)
+    return Store(engine)
 
 
 def identity_in(certificate: bytes) -> Identity:

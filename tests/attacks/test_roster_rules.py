@@ -98,6 +98,14 @@ def test_approvals_are_for_one_candidate_and_one_key(fields: dict[str, object]) 
     refused("approvals", with_change(forge.admit("dog", by=["ant", "bee"]), **fields), known)
 
 
+def test_an_admission_is_used_once() -> None:
+    """Approvers that sign two candidates under one admission do not get both in."""
+    forge = founded().admit("dog", by=["ant", "bee"])
+    known = known_to(forge)
+    forge._admissions = 0
+    refused("approvals", forge.admit("eel", by=["ant", "bee"]), known)
+
+
 def test_approvals_of_another_federation_do_not_count() -> None:
     """Sybil: the same institutions approved the same candidate in another federation."""
     forge = founded()
@@ -356,6 +364,16 @@ def test_the_terms_do_not_change(terms: dict[str, object]) -> None:
     roster = forge.reissue().roster().model_copy(update={"terms": changed})
     with pytest.raises(RosterRuleError) as error:
         accept_roster(forge.anchor("ant"), known, sign_roster(roster, key_of("coordinator key")), NOW)
+    assert error.value.rule == "terms"
+
+
+@pytest.mark.parametrize("terms", [{"coordinator_key": public_of("other")}, {"ca_fingerprint": bytes([1] * 32)}])
+def test_the_first_roster_is_of_this_very_coordinator(terms: dict[str, object]) -> None:
+    """At first sight too: signed with the right key, but naming another key or CA for the federation."""
+    forge = founded()
+    roster = forge.roster().model_copy(update={"terms": forge.terms.model_copy(update=terms)})
+    with pytest.raises(RosterRuleError) as error:
+        accept_roster(forge.anchor("ant"), None, sign_roster(roster, key_of("coordinator key")), NOW)
     assert error.value.rule == "terms"
 
 
