@@ -82,7 +82,7 @@ class OneProcess:
         self,
         folder: Path,
         settings: RunSettings,
-        spoil: Spoil = lambda member, asked: None,
+        spoil: Spoil = lambda _member, _asked: None,
         members: tuple[str, ...] = ("alder", "birch", "cedar"),
     ) -> None:
         act_as(RUN)

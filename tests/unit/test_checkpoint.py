@@ -1,5 +1,7 @@
 """Checkpoints: all that is needed to go on, and nothing that was tampered with."""
 
+# ruff: noqa: NPY002, S311 - the global generators are what Flower's strategies draw from
+
 import json
 import random
 from pathlib import Path
@@ -20,7 +22,7 @@ def sample(number: int = 3) -> Checkpoint:
         "a": Array(np.array(7, dtype=np.int64)),
         "m": Array(np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3))),
     }
-    strategy = {"m_t/z": np.ones((2, 3), dtype=np.float32)}
+    strategy: checkpoints.Arrays = {"m_t/z": np.ones((2, 3), dtype=np.float32)}
     return Checkpoint(number, ArrayRecord(arrays), RandomState.seeded(5), strategy, best=(2, 0.25))
 
 

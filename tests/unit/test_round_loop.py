@@ -34,7 +34,7 @@ def test_run_goes_on_from_a_checkpoint_to_the_same_arrays(tmp_path: Path, strate
     first = OneProcess(tmp_path / "halves", settings(strategy=strategy, rounds=after))
     first.loop.run(first.beginning())
     random.seed(1)
-    np.random.seed(1)
+    np.random.seed(1)  # noqa: NPY002 - what a new process would have otherwise
     second = OneProcess(tmp_path / "halves", settings(strategy=strategy))
     kept = checkpoints.load(tmp_path / "halves" / "checkpoints", after, first.pipe.commits[-1]["arrays_sha256"])
     assert second.loop.run(kept).arrays_sha256 == expected.arrays_sha256
@@ -102,7 +102,7 @@ def test_missed_quorum_begins_the_round_afresh(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("changed", "times"), [({"retries": 2}, 3), ({"on_missed_quorum": "fail"}, 1)])
 def test_run_fails_when_the_quorum_is_missed_for_good(tmp_path: Path, changed: dict[str, Any], times: int) -> None:
     """The error says how often and why, member by member."""
-    run = OneProcess(tmp_path, settings(**changed), lambda member, asked: "gone" if member != "cedar" else None)
+    run = OneProcess(tmp_path, settings(**changed), lambda member, _asked: "gone" if member != "cedar" else None)
     with pytest.raises(DeadlineError, match=f"round 1 missed its quorum {times} times. alder: failed: gone; birch"):
         run.loop.run(run.beginning())
     assert run.pipe.commits == []

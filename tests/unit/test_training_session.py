@@ -68,7 +68,7 @@ class Bench:
 
     async def sent(self, session: Session | None = None) -> list[pb.CoordinatorFrame]:
         """Return all frames that a session has to send now."""
-        frames = []
+        frames: list[pb.CoordinatorFrame] = []
         while True:
             try:
                 frame = await asyncio.wait_for((session or self.session).next_frame(), 0.02)
@@ -219,7 +219,7 @@ async def test_failure_reaches_the_run_and_the_task_can_be_asked_again(bench: Be
 async def refused(bench: Bench, kind: type[JointriskError], text: str, **frame: object) -> None:
     """Check that a frame is refused."""
     with pytest.raises(kind, match=text):
-        await bench.say(**frame)
+        await bench.say(None, **frame)
 
 
 async def test_reply_in_another_name_is_refused(bench: Bench) -> None:

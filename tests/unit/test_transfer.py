@@ -112,6 +112,6 @@ def test_message_id_changes_with_every_part_of_what_is_asked() -> None:
     parts = ("run", 1, 1, "train", "alder", 0)
     others = [("run2", *parts[1:]), ("run", 2, *parts[2:]), ("run", 1, 2, *parts[3:])]
     others += [(*parts[:3], "evaluate", "alder", 0), (*parts[:4], "birch", 0), (*parts[:5], 1)]
-    ids = {transfer.message_id(*case) for case in [parts, *others]}  # type: ignore[arg-type]
+    ids = {transfer.message_id(*case) for case in [parts, *others]}
     assert len(ids) == 7
     assert transfer.message_id("run", 1, 1, "train", "alder") in ids
