@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo_data import CONTRACT, LABEL, LenderFiles, write_lenders
-from local_federation import LocalFederation
+from local_federation import Daemon, LocalFederation, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "build" / "demo"
@@ -63,8 +64,10 @@ def _show(federation: LocalFederation) -> dict[str, Any]:
     for lender in lenders:
         with _step(f"{lender.name} joins by token, and starts its node"):
             federation.add_node(lender.name, source=str(lender.train))
-    with _step("Waiting for the three streams"):
+    with _step("Waiting for the three streams, and for the feature contract to reach every node"):
         federation.wait_online()
+        for node in federation.nodes.values():
+            wait_until(partial(_has_contract, node), f"{node.name} to have the contract")
     _fingerprints(federation)
     checks = {}
     for lender in lenders:
@@ -73,6 +76,10 @@ def _show(federation: LocalFederation) -> dict[str, Any]:
     run = _train(federation)
     _lender_table(lenders)
     return _report(lenders, checks, run)
+
+
+def _has_contract(node: Daemon) -> bool:
+    return bool(node.json("status")["contract_version"])
 
 
 @contextmanager

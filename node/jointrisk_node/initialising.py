@@ -35,12 +35,17 @@ def initialise(root: Path, source: str, *, descriptor: int | None, new_key_file:
     """
     if (root / FILE).exists():
         raise ConflictError(f"there is a node at {root} already", remedy="Name another directory with --home.")
-    toml = TEMPLATE.format(source=source.replace("\\", "\\\\").replace('"', '\\"'))
+    toml = TEMPLATE.format(source=_absolute(source).replace("\\", "\\\\").replace('"', '\\"'))
     parse_toml(toml, NodeSettings, FILE)
     state = StateDir.create(root)
     new_master_key(state, descriptor, new_key_file)
     state.write(FILE, toml.encode())
     return state
+
+
+def _absolute(source: str) -> str:
+    """Return a file's path as the daemon will find it, wherever it is started; a server's address as it is."""
+    return source if "://" in source else str(Path(source).expanduser().absolute())
 
 
 def join_federation(
