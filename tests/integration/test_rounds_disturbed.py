@@ -10,7 +10,7 @@ import pytest
 
 from jointrisk.federation.policy import RunPolicy
 from jointrisk_coordinator.runs.ledger import RunView
-from rounds import Office, World, rounds
+from rounds import Office, World, rounds, until
 
 ROUNDS = 4
 PROBE = f"""
@@ -38,14 +38,16 @@ async def _undisturbed(folder: Path) -> RunView:
         return await office.follow(await office.supervisor.start(PROBE))
 
 
-def kill(module: str, place: int) -> None:
-    """Kill -9 one of this process's children that runs ``module``."""
-    found = [
-        child
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and module in child.cmdline()
-    ]
+async def kill(module: str, place: int) -> None:
+    """Kill -9 one of this process's children that runs ``module``, as soon as there is one."""
+    await until(lambda: bool(_running(module)))
+    found = _running(module)
     os.kill(found[place % len(found)].pid, signal.SIGKILL)
+
+
+def _running(module: str) -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [c for c in children if c.status() != psutil.STATUS_ZOMBIE and module in c.cmdline()]
 
 
 def assert_same(run: RunView, expected: RunView) -> None:
@@ -64,7 +66,7 @@ async def test_workers_killed_again_and_again(tmp_path: Path, undisturbed: RunVi
         for number in range(ROUNDS):
             await _round_done(office, run_id, number)
             await asyncio.sleep(0.07 * number)
-            kill(module, number)
+            await kill(module, number)
         assert_same(await office.follow(run_id), undisturbed)
 
 
