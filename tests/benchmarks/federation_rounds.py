@@ -1,8 +1,10 @@
 """Rounds of real federations on this machine: real processes, mutual TLS, durable state."""
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,9 +30,13 @@ def federation_of(root: Path, sources: Mapping[str, str], contract: Path | None 
         federation.coordinator.start()
         if contract is not None:
             federation.coordinator.command("contract", "publish", str(contract))
-        for name, source in sources.items():
-            federation.add_node(name, source=source)
-        federation.wait_online()
+        # Setting up takes processor time, so as many at once as there are cores; but daemons are started from this
+        # thread: they end with the thread that started them.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda name: federation.add_node(name, source=sources[name], start=False), sources))
+        for node in federation.nodes.values():
+            node.start(wait=False)
+        federation.wait_online(timeout=120)
         yield federation
 
 
@@ -62,7 +68,7 @@ def measure_three(*, quick: bool) -> list[Measure]:
     with probe_federation(3) as federation:
         seconds = observe(federation, probe(20 if quick else 60, 3)).round_seconds(warm_after=5)
         ready = _ready_seconds(federation)
-        large = observe(federation, probe(3 if quick else 5, 3, LARGE_BYTES), memory=True)
+        large = observe(federation, probe(2 if quick else 4, 3, LARGE_BYTES), memory=True)
     return [
         Measure("round_seconds_3", seconds, "s", goal=0.15),
         Measure("ready_seconds", ready, "s"),
