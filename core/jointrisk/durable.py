@@ -36,6 +36,9 @@ def move(part: Path, target: Path) -> None:
 
 
 def folder(path: Path) -> Path:
-    """Make a private folder with its parents, and return it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a private folder, and its parents where they are missing, and return it."""
+    # Not parents=True, which makes them with the permissions that the umask leaves.
+    for missing in reversed([one for one in path.parents if not one.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     return path

