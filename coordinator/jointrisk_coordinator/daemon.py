@@ -30,7 +30,7 @@ from jointrisk.rpc.v1 import (
     membership_pb2_grpc,
     training_pb2,
 )
-from jointrisk.serving import StopSignal, close_to_others, prepare_socket
+from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk_coordinator.authority import Authority, ServerCertificate
@@ -62,6 +62,7 @@ def run_daemon(state: StateDir, settings: CoordinatorSettings, key: MasterKey) -
     Raises:
         ConflictError: another daemon uses the state directory, or a port is taken.
     """
+    keep_files_private()
     configure_logging(settings.log.level, settings.log.format)
     with state.lock():
         asyncio.run(_serve(state, settings, key))

@@ -1,6 +1,7 @@
 """A daemon's life: until a signal asks it to stop, and the operator socket that its command line talks to."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -29,6 +30,11 @@ class StopSignal:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+
+
+def keep_files_private() -> None:
+    """Take from others, whatever the umask was, every permission on files that this process and its workers make."""
+    os.umask(0o077)
 
 
 def prepare_socket(home: Path) -> Path:

@@ -15,7 +15,7 @@ from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.guard import Guard
 from jointrisk.rpc.server import bind_unix, check_protocol, new_server
 from jointrisk.rpc.v1 import node_operator_pb2_grpc
-from jointrisk.serving import StopSignal, close_to_others, prepare_socket
+from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk_node.contracts import ContractDesk, ContractLedger
@@ -43,6 +43,7 @@ def run_daemon(state: StateDir, settings: NodeSettings, key: MasterKey) -> None:
         ConflictError: another daemon uses the state directory.
         NotFoundError: this node has joined no federation yet.
     """
+    keep_files_private()
     configure_logging(settings.log.level, settings.log.format)
     with state.lock():
         asyncio.run(_serve(state, settings, key))

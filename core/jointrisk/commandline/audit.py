@@ -75,9 +75,7 @@ def _verify(store: "Store", keys: list[str], *, json: bool) -> None:
     report = AuditLog(store).verify(trusted)
     if json:
         flaw = asdict(report.flaw) if report.flaw else None
-        show_json(
-            {"records": report.records, "heads": report.heads, "last_hash": report.last_hash.hex(), "flaw": flaw}
-        )
+        show_json({"records": report.records, "heads": report.heads, "last_hash": report.last_hash.hex(), "flaw": flaw})
     else:
         typer.echo(f"{report.records} record(s) and {report.heads} signed head(s) are sound.")
         typer.echo(f"Last hash: {report.last_hash.hex()}")
