@@ -174,6 +174,14 @@ def test_bad_requests_are_refused(request_bytes: bytes) -> None:
         requested_key(request_bytes)
 
 
+def test_a_long_request_is_refused_before_it_is_read() -> None:
+    """Even a valid one: strangers send these."""
+    names = x509.SubjectAlternativeName([x509.DNSName("a" * 60 + ".example")] * 100)
+    request = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(names, critical=False)
+    with pytest.raises(InvalidInputError, match="at most"):
+        requested_key(request.sign(KEY, SHA256()).public_bytes(Encoding.DER))
+
+
 def test_a_leaf_never_outlives_its_ca() -> None:
     """Near the CA's end leafs are cut."""
     key = new_transport_key().public_key()

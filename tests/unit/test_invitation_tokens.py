@@ -80,6 +80,15 @@ def test_cut_and_random_texts_are_found(cut: int, noise: bytes) -> None:
         decode_token("jtr1." + noise.decode("latin-1"))
 
 
+def test_what_is_no_token_at_all_is_told_as_such() -> None:
+    """A token without its prefix, and a text of any length."""
+    text = encode_token(TOKEN)
+    with pytest.raises(InvalidInputError, match="begin with"):
+        decode_token(text.removeprefix("jtr1."))
+    with pytest.raises(InvalidInputError, match="at most"):
+        decode_token(text + "A" * 100_000)
+
+
 def test_errors_and_representations_hold_no_secret() -> None:
     """A token that is printed by accident, or refused, does not leak."""
     text = encode_token(TOKEN)

@@ -94,6 +94,29 @@ def test_invitations_need_a_plain_name(desk: CoordinatorAtTest, name: str) -> No
         desk.token(name)
 
 
+def test_an_invitation_is_valid_for_a_while(desk: CoordinatorAtTest) -> None:
+    """One that has expired when it is made is a mistake."""
+    with pytest.raises(InvalidInputError, match="valid"):
+        desk.token("ant", valid=timedelta())
+
+
+def test_an_invitation_that_was_open_too_long_makes_nobody(founded: CoordinatorAtTest) -> None:
+    """Should a withdrawn invitation come back (a restored backup), it takes no name and replaces no removed member."""
+    old = Candidate("dog").join_request(founded.token("dog"))
+    founded.join("dog")
+    for name in ("ant", "bee"):
+        founded.office.approve(founded.approval("dog", name), founded.members[name])
+    replacing = Candidate("cat two").join_request(founded.token("cat", replace_key=True))
+    founded.office.remove("cat", "left")
+    with founded.store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE invitation SET state = 'open' WHERE state = 'withdrawn'")
+    with pytest.raises(RefusedError, match="taken"):
+        founded.office.join(old)
+    with pytest.raises(RefusedError, match="no member any more"):
+        founded.office.join(replacing)
+    assert founded.refusals() == ["name taken", "no longer a member"]
+
+
 def test_a_name_is_given_once(founded: CoordinatorAtTest) -> None:
     """A member's, a candidate's and a removed member's name are not invited again."""
     with pytest.raises(ConflictError, match="is a member"):
@@ -305,6 +328,18 @@ def test_an_approval_of_something_else_is_refused(founded: CoordinatorAtTest) ->
     founded.office.remove("dog", "mistake")
     with pytest.raises(ConflictError, match="withdrawn"):
         founded.office.approve(approval, founded.members["ant"])
+
+
+def test_an_approval_of_nothing_is_refused(founded: CoordinatorAtTest) -> None:
+    """There is no such admission."""
+    founded.join("dog")
+    approval = founded.approval("dog", "ant")
+    pending = founded.office.admissions()[0].admission_id.encode()
+    with pytest.raises(NotFoundError):
+        founded.office.approve(
+            sign_document("approval", approval.payload.replace(pending, b"f" * 32), key_of("ant")),
+            founded.members["ant"],
+        )
 
 
 def test_strangers_and_candidates_cannot_approve(founded: CoordinatorAtTest) -> None:

@@ -40,7 +40,7 @@ def test_any_changed_byte_is_refused(payload: bytes, place: int, change: int) ->
 def test_a_signature_for_one_kind_is_not_valid_for_another() -> None:
     """A contract's signature cannot be passed off as a roster's, whichever kind the document then names."""
     signed = sign_document("contract", b"payload", key_of("a"))
-    with pytest.raises(UnauthenticatedError):
+    with pytest.raises(UnauthenticatedError, match="another kind"):
         verify_document(signed, "roster", public_of("a"))
     with pytest.raises(UnauthenticatedError):
         verify_document(Signed("roster", signed.payload, signed.signature, signed.signer), "roster", public_of("a"))
@@ -64,6 +64,13 @@ def test_malformed_keys_verify_nothing(key: bytes) -> None:
     """A pinned key of another length refuses, and raises nothing else."""
     with pytest.raises(UnauthenticatedError):
         verify_document(sign_document("roster", b"x", key_of("a")), "roster", key)
+
+
+@pytest.mark.parametrize("signature", [b"", bytes(63), bytes(65)])
+def test_malformed_signatures_are_none(signature: bytes) -> None:
+    """A signature of another length is not valid, and raises nothing else."""
+    with pytest.raises(UnauthenticatedError):
+        verify_document(Signed("roster", b"x", signature, b""), "roster", public_of("a"))
 
 
 def test_an_approval_reads_back() -> None:
