@@ -55,21 +55,27 @@ def test_a_restored_one_goes_on_as_if_nothing_had_been() -> None:
 
 
 _TRAIN = """
-import sys, torch
-from jointrisk.learning.adamw import AdamW
-network = torch.nn.Linear(2, 1)
-optimizer = AdamW(network, learning_rate=0.1, weight_decay=0.1)
-network(torch.ones(1, 2)).sum().backward()
-optimizer.step()
+import sys
+import numpy as np
+from contract_sample import sample_contract
+from jointrisk.learning.flower import ConfigRecord, Context, RecordDict, act_as, instruction
+from jointrisk.learning.tasks import Assignment, MemberData, load_task
+from jointrisk.learning.tasks.settings import DefaultModelSettings
+act_as("run", 1)
+task, settings, contract = load_task("default_model"), DefaultModelSettings(), sample_contract()
+rows = MemberData(np.ones((40, 4), dtype=np.float32), np.arange(40, dtype=np.uint8) % 2)
+content = {"arrays": task.initial_arrays(settings, contract, 1), "config": ConfigRecord({"server-round": 1})}
+app = task.client_app(Assignment(settings, 1, 1, contract, rows))
+app(instruction(RecordDict(content), "train", 1, "message", "1"), Context(1, 1, {}, RecordDict(), {}))
 print("torch._dynamo" in sys.modules)
 """
 
 
 def test_torchs_compiler_stays_out(tmp_path: Path) -> None:
-    """A step neither loads the compiler nor makes the folder that it keeps in the temporary directory."""
+    """Training neither loads the compiler nor makes the folder that it keeps in the temporary directory."""
     done = subprocess.run(
         [sys.executable, "-c", _TRAIN],
-        env={"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        env={"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True,
         text=True,
         check=True,

@@ -1,6 +1,6 @@
 """AdamW (Loshchilov and Hutter, 2019), with the operations of ``torch.optim.AdamW`` in their order: the same bits.
 
-Making any optimiser of ``torch.optim`` imports torch's compiler, which takes every worker 1.4 s and 72 MB and leaves a
+Making any optimiser of ``torch.optim`` loads torch's compiler, which takes every worker 1.4 s and 72 MB and leaves a
 folder in the system's temporary directory.
 """
 

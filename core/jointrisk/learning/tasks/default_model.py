@@ -48,7 +48,8 @@ class DefaultModel:
     def client_app(self, assignment: Assignment) -> ClientApp:
         """Return the member's app, its rows encoded once."""
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(mode=True)
+        # The same as use_deterministic_algorithms, which loads torch's compiler (see adamw).
+        torch.set_deterministic_debug_mode("error")
         lender = _Lender.of(assignment)
         app = ClientApp()
         app.train()(lender.train)
