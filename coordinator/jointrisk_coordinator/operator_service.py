@@ -12,7 +12,8 @@ from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
 from jointrisk.rpc.v1.coordinator_operator_pb2_grpc import CoordinatorOperatorServicer
 from jointrisk_coordinator.contracts import PublishedContract
 from jointrisk_coordinator.contracts.registry import ContractRegistry
-from jointrisk_coordinator.membership.office import INVITATION_VALID, MembershipOffice, MemberView
+from jointrisk_coordinator.membership.office import INVITATION_VALID, MembershipOffice
+from jointrisk_coordinator.membership.views import MemberView
 from jointrisk_coordinator.runs.hub import Hub
 from jointrisk_coordinator.runs.supervisor import RunSupervisor
 from jointrisk_coordinator.runs.views import to_message

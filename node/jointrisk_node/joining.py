@@ -18,11 +18,10 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import (
@@ -38,26 +37,23 @@ from jointrisk.federation.certificates import (
     KeyPair,
     certificate_from_der,
     certificate_from_pem,
-    certificate_to_der,
     certificate_to_pem,
     issued_by,
-    key_to_pem,
-    member_of,
 )
 from jointrisk.federation.invitation import InvitationToken, decode_token, sign_join
 from jointrisk.federation.names import COORDINATOR_SERVER_NAME, check_address
-from jointrisk.federation.roster_view import Anchor, View, accept_roster
-from jointrisk.federation.signing import PUBLIC_KEY_LENGTH, public_bytes
+from jointrisk.federation.roster_view import View
+from jointrisk.federation.signing import public_bytes
 from jointrisk.rpc.channel import channel
-from jointrisk.rpc.documents import from_message
 from jointrisk.rpc.v1 import join_pb2 as pb
 from jointrisk.rpc.v1.join_pb2_grpc import JoinServiceStub
 from jointrisk.store import AuditLog, Store
+from jointrisk_node.membership.answer import verified_answer
 from jointrisk_node.membership.belief import Belief, load_belief, store_joining
 from jointrisk_node.membership.keys import JoiningKeys, NodeKeys
 from jointrisk_node.membership.link import CALL_SECONDS, coordinator_errors
 from jointrisk_node.membership.membership import Membership
-from jointrisk_node.membership.tables import ONLY_ROW, OwnMembership
+from jointrisk_node.membership.tables import OwnMembership
 
 if TYPE_CHECKING:
     from jointrisk.rpc.v1.join_pb2_grpc import JoinServiceAsyncStub
@@ -127,7 +123,7 @@ async def join(
         request = _request(invitation, keys, joining, address)
         async with _join_stub(invitation, authority) as stub:
             response = await _admitted(stub, request, waiting, poll, give_up_after)
-        own, view, pair = _verified(response, joining, authority, invitation, before, keys.identity(), clock())
+        own, view, pair = verified_answer(response, joining, authority, invitation, before, keys.identity(), clock())
     except (UnauthenticatedError, RefusedError, CorruptError) as error:
         await asyncio.to_thread(audit.append, "membership.join_failed", code=error.code, reason=error.message[:500])
         raise
@@ -242,66 +238,11 @@ def _request(invitation: InvitationToken, keys: NodeKeys, joining: JoiningKeys, 
     )
 
 
-def _verified(
-    response: pb.JoinResponse,
-    joining: JoiningKeys,
-    authority: x509.Certificate,
-    invitation: InvitationToken,
-    before: Belief | None,
-    identity: Ed25519PrivateKey,
-    now: datetime,
-) -> tuple[OwnMembership, View, KeyPair]:
-    """Return the membership that the coordinator's answer makes, everything about it verified."""
-    pair, federation = _verified_pair(response, joining, authority, invitation)
-    if len(response.coordinator_key) != PUBLIC_KEY_LENGTH:
-        raise CorruptError("the coordinator's identity key has another length than expected")
-    anchor = Anchor(
-        member_id=invitation.member_id,
-        identity_key=public_bytes(identity),
-        coordinator_key=response.coordinator_key if before is None else before.own.coordinator_key,
-        ca_fingerprint=invitation.ca_fingerprint,
-    )
-    signed = from_message(response.roster)
-    view = accept_roster(anchor, before.known if before else None, signed, now)
-    if view.removed or view.roster.terms.federation != federation:
-        raise CorruptError("the roster that came is not one of this membership")
-    own = OwnMembership(
-        id=ONLY_ROW,
-        federation=federation,
-        member_id=invitation.member_id,
-        identity_key=anchor.identity_key,
-        coordinator_key=anchor.coordinator_key,
-        coordinator_address=check_address(response.coordinator_address, "coordinator address"),
-        ca_certificate=certificate_to_der(authority),
-        invitation_id=invitation.invitation_id,
-        joined_at=now if before is None else before.own.joined_at,
-        first_changes=len(view.roster.changes) if before is None else before.own.first_changes,
-        roster_version=view.roster.version,
-        roster_payload=signed.payload,
-        roster_signature=signed.signature,
-    )
-    return own, view, pair
-
-
 def _store(own: OwnMembership, view: View, pair: KeyPair, keys: NodeKeys, store: Store, audit: AuditLog) -> None:
     """Store what a join made. Killed before the membership is in, the same command does it all again."""
     keys.keep_transport(pair)
     store_joining(store, audit, own, view)
     keys.end_joining()
-
-
-def _verified_pair(
-    response: pb.JoinResponse, joining: JoiningKeys, authority: x509.Certificate, invitation: InvitationToken
-) -> tuple[KeyPair, str]:
-    """Return the key pair with the certificate that came, and the federation that it names."""
-    certificate = certificate_from_der(response.certificate)
-    pair = KeyPair(key_to_pem(joining.key), certificate_to_pem(certificate))
-    identity = member_of(pair.chain)
-    if identity.member_id != invitation.member_id or not issued_by(certificate, authority):
-        raise CorruptError("the certificate that came is not one for this node, of the CA in the invitation")
-    if certificate.public_key() != joining.key.public_key():
-        raise CorruptError("the certificate that came is for another key")
-    return pair, identity.federation
 
 
 def _not_the_coordinator(why: str) -> UnauthenticatedError:

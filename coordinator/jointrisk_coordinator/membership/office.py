@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, JointriskError, NotFoundError, RefusedError
 from jointrisk.federation.certificates import Identity, requested_key
-from jointrisk.federation.fingerprint import fingerprint
 from jointrisk.federation.history import History
 from jointrisk.federation.invitation import ID_LENGTH, SECRET_LENGTH, InvitationToken, encode_token
 from jointrisk.federation.names import check_address
@@ -24,43 +23,11 @@ from jointrisk_coordinator.membership.joining import JoinDesk, JoinRefused, Join
 from jointrisk_coordinator.membership.ledger import Ledger, MembershipRules, Page
 from jointrisk_coordinator.membership.tables import certificate_ends, live_certificates
 from jointrisk_coordinator.membership.throttle import Throttle
+from jointrisk_coordinator.membership.views import IssuedInvitation, MemberView, members_seen
 
 INVITATION_VALID = timedelta(days=3)
 _LONGEST_REASON = 500
 _LONGEST_CALLER = 100
-
-
-@dataclass(frozen=True)
-class IssuedInvitation:
-    """An invitation as it is shown, once."""
-
-    invitation_id: str
-    member_id: str
-    token: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
-class MemberView:
-    """A member or candidate as people see it.
-
-    Attributes:
-        member_id: its name.
-        state: "member", "pending" or "removed".
-        fingerprint: of its identity key.
-        joined_at: None while pending.
-        certificate_expires_at: of its newest certificate; None when it has none.
-        approved_by: who approved it.
-        approvals_required: how many it needs, for a pending one; else 0.
-    """
-
-    member_id: str
-    state: str
-    fingerprint: str
-    joined_at: datetime | None = None
-    certificate_expires_at: datetime | None = None
-    approved_by: tuple[str, ...] = ()
-    approvals_required: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,22 +157,7 @@ class MembershipOffice:
             history = self._ledger.read(session).history
             expiries = certificate_ends(session)
             pending = self._admissions.pending(session)
-        current = [
-            MemberView(
-                member_id=member.member_id,
-                state="member",
-                fingerprint=fingerprint(member.identity_key),
-                joined_at=member.joined_at,
-                certificate_expires_at=expiries.get(member.member_id),
-                approved_by=member.approved_by,
-            )
-            for member in sorted(history.members.values(), key=lambda member: member.number)
-        ]
-        removed = [
-            MemberView(member.member_id, "removed", fingerprint(member.identity_key), member.joined_at)
-            for member in sorted(history.removed.values(), key=lambda member: member.number)
-        ]
-        return [*current, *map(_candidate, pending), *removed]
+        return members_seen(history, expiries, pending)
 
     # -- what nodes ask --------------------------------------------------------------------------------------------
 
@@ -337,16 +289,6 @@ class MembershipOffice:
             self._ledger.add(session, now, lambda at, _: Removed(version=at, at=now, member_id=member_id))
             self._admissions.settle(session, now)
         self._audit.append_in(session, "membership.removed", member_id=member_id, reason=reason, was_member=member)
-
-
-def _candidate(pending: PendingAdmission) -> MemberView:
-    return MemberView(
-        member_id=pending.member_id,
-        state="pending",
-        fingerprint=fingerprint(pending.identity_key),
-        approved_by=pending.approved_by,
-        approvals_required=pending.approvals_required,
-    )
 
 
 def _cut_off(before: History, after: History) -> list[str]:

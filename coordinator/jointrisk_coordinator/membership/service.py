@@ -1,5 +1,4 @@
 """gRPC adapters of membership: convert, call one method of the office, convert back."""
-# ruff: noqa: N802, ARG002 - names and arguments of the methods are the wire contract's
 
 import asyncio
 from collections.abc import Callable
