@@ -5,6 +5,7 @@ again from the state it was done from before, with the same seeds, so the reply 
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class _Run:
     def __init__(self, start: Line) -> None:
         self._folder = durable.folder(Path(start["folder"]))
         claim_folder(self._folder)
+        # torch's optimisers load its compiler, which makes a folder; in here it goes when the run goes.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(durable.folder(self._folder / "torch"))
         offer = RunOffer.model_validate(start["offer"])
         self._run_id, self._number = offer.run_id, offer.number_of(start["member_id"])
         act_as(self._run_id, self._number)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.federation.contract import FeatureContract
-from jointrisk.learning.adamw import AdamW
 from jointrisk.learning.flower import (
     Array,
     ArrayRecord,
@@ -48,8 +47,7 @@ class DefaultModel:
     def client_app(self, assignment: Assignment) -> ClientApp:
         """Return the member's app, its rows encoded once."""
         torch.set_num_threads(1)
-        # The same as use_deterministic_algorithms, which loads torch's compiler (see adamw).
-        torch.set_deterministic_debug_mode("error")
+        torch.use_deterministic_algorithms(mode=True)
         lender = _Lender.of(assignment)
         app = ClientApp()
         app.train()(lender.train)
@@ -101,10 +99,12 @@ class _Lender:
         config = message.content.config_records["config"]
         torch.manual_seed(_seed(self.run_seed, _whole(config, "server-round"), self.number))
         network = self._network(message)
-        optimizer = AdamW(network, learning_rate=self.settings.learning_rate, weight_decay=self.settings.weight_decay)
-        _restore(optimizer, context)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        )
+        _restore(optimizer, network, context)
         loss = self._epochs(network, optimizer, float(config.get("proximal-mu", 0.0)))  # type: ignore[arg-type]
-        _keep(optimizer, context)
+        _keep(optimizer, network, context)
         metrics = MetricRecord({"num-examples": len(self.training), "train_loss": loss})
         return Message(RecordDict({"arrays": _arrays_of(network), "metrics": metrics}), reply_to=message)
 
@@ -124,7 +124,7 @@ class _Lender:
         network.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
         return network
 
-    def _epochs(self, network: nn.Module, optimizer: AdamW, mu: float) -> float:
+    def _epochs(self, network: nn.Module, optimizer: torch.optim.Optimizer, mu: float) -> float:
         """Return the mean loss of all steps; ``mu`` weighs FedProx's distance from where the round began."""
         begin = [parameter.detach().clone() for parameter in network.parameters()]
         total, seen = 0.0, 0
@@ -164,23 +164,29 @@ def _arrays_of(network: nn.Module) -> ArrayRecord:
     return ArrayRecord({name: Array(value.detach().numpy()) for name, value in network.state_dict().items()})
 
 
-def _keep(optimizer: AdamW, context: Context) -> None:
-    moments = {f"exp_avg/{name}": Array(value.numpy()) for name, value in optimizer.first.items()}
-    moments |= {f"exp_avg_sq/{name}": Array(value.numpy()) for name, value in optimizer.second.items()}
-    context.state[_MOMENTS] = ArrayRecord(moments)
-    context.state[_STEPS] = ConfigRecord({"count": optimizer.steps})
+def _keep(optimizer: torch.optim.Optimizer, network: nn.Module, context: Context) -> None:
+    arrays: dict[str, Array] = {}
+    steps = 0
+    for name, parameter in network.named_parameters():
+        state = optimizer.state[parameter]
+        arrays[f"exp_avg/{name}"] = Array(state["exp_avg"].numpy())
+        arrays[f"exp_avg_sq/{name}"] = Array(state["exp_avg_sq"].numpy())
+        steps = int(state["step"])
+    context.state[_MOMENTS] = ArrayRecord(arrays)
+    context.state[_STEPS] = ConfigRecord({"count": steps})
 
 
-def _restore(optimizer: AdamW, context: Context) -> None:
+def _restore(optimizer: torch.optim.Optimizer, network: nn.Module, context: Context) -> None:
     kept = context.state.array_records.get(_MOMENTS)
     if kept is None:
         return
     steps = _whole(context.state.config_records[_STEPS], "count")
-    optimizer.restore(
-        steps,
-        {name: torch.from_numpy(kept[f"exp_avg/{name}"].numpy().copy()) for name in optimizer.first},
-        {name: torch.from_numpy(kept[f"exp_avg_sq/{name}"].numpy().copy()) for name in optimizer.second},
-    )
+    for name, parameter in network.named_parameters():
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(steps)),
+            "exp_avg": torch.from_numpy(kept[f"exp_avg/{name}"].numpy().copy()),
+            "exp_avg_sq": torch.from_numpy(kept[f"exp_avg_sq/{name}"].numpy().copy()),
+        }
 
 
 def _whole(config: Mapping[str, object], name: str) -> int:
