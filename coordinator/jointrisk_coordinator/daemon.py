@@ -53,6 +53,7 @@ from jointrisk_coordinator.settings import CoordinatorSettings
 log = structlog.get_logger()
 
 _GRACE_SECONDS = 5.0
+_LARGEST_JOIN = 64 << 10  # bytes; whoever calls there has proven nothing yet
 _ROSTER_CHECK_SECONDS = 1.0
 
 
@@ -144,7 +145,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     TrainingService(parts.hub, tls.peer).add_to(members)
     add_health_and_reflection(members, _services(membership_pb2, contract_pb2, training_pb2))
 
-    joining = new_server(Guard([check_protocol], _recorder(parts.audit)))
+    joining = new_server(Guard([check_protocol], _recorder(parts.audit)), max_message_bytes=_LARGEST_JOIN)
     join_port = bind(joining, settings.listen.join_address, tls.open_server_credentials(certificate, ca))
     endpoints = Endpoints(f"{host}:{port}", f"{host}:{join_port}", utc_now())
     join_pb2_grpc.add_JoinServiceServicer_to_server(JoinServicer(parts.office, endpoints.address), joining)

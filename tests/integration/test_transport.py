@@ -247,8 +247,12 @@ def test_versions_that_overlap_take_the_highest_common_one(monkeypatch: pytest.M
 def test_every_error_has_its_own_code_and_a_status() -> None:
     """The one table covers the whole tree, so that no error is told as an internal one by accident."""
     from jointrisk.errors import _tree
-    from jointrisk.rpc.errors import STATUS
+    from jointrisk.rpc.errors import STATUS, status_of
 
+    class NarrowerError(RefusedError):
+        """A narrower class of a capability's own."""
+
+    assert status_of(NarrowerError("no")) is grpc.StatusCode.PERMISSION_DENIED
     tree = _tree(JointriskError)
     assert len({error.code for error in tree}) == len([e for e in tree if "code" in vars(e)])
     uncovered = [e for e in JointriskError.__subclasses__() if e not in STATUS]

@@ -54,11 +54,17 @@ _FROM_STATUS: dict[grpc.StatusCode, type[JointriskError]] = {
 }
 
 
+def status_of(error: JointriskError) -> grpc.StatusCode:
+    """Return the status of an error's class, or of the nearest class above it."""
+    known = (STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return next(known, grpc.StatusCode.INTERNAL)
+
+
 async def abort(context: aio.ServicerContext, error: JointriskError) -> NoReturn:  # type: ignore[type-arg]
     """End a call with the status that stands for ``error``."""
     # The stubs ask for aio.Metadata; the implementation takes a tuple and nothing else.
     trailing: Any = ((CODE_KEY, error.code), (REMEDY_KEY, error.remedy.encode()))
-    await context.abort(STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message, trailing_metadata=trailing)
+    await context.abort(status_of(error), error.message, trailing_metadata=trailing)
     raise AssertionError  # abort always raises
 
 

@@ -17,10 +17,15 @@ from jointrisk.rpc.guard import Context, Guard
 _OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 
-def new_server(guard: Guard) -> aio.Server:
-    """Return a server without a port; every call passes ``guard``."""
+def new_server(guard: Guard, *, max_message_bytes: int = MAX_FRAME_BYTES) -> aio.Server:
+    """Return a server without a port; every call passes ``guard``.
+
+    Args:
+        guard: checks before, typed errors after.
+        max_message_bytes: larger requests are refused before they are read.
+    """
     options: list[tuple[str, int]] = [
-        ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+        ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.so_reuseport", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         *KEEPALIVE,
