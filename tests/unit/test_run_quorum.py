@@ -28,6 +28,15 @@ def test_verdict(good: int, pending: list[str], away: dict[str, float], now: flo
     assert decide(RULES, good=good, pending=pending, away_since=away, began=0, now=now).verdict is verdict
 
 
+def test_offers_are_heard_out_even_when_they_cannot_suffice() -> None:
+    """Who refuses and why is worth knowing; members that are away are not waited for then."""
+    rules = Rules(quorum=3, deadline=100.0, grace=10.0, hear_all=True)
+    working = decide(rules, good=0, pending=["b", "c"], away_since={"c": 0.0}, began=0, now=1)
+    assert working.verdict is Verdict.WAIT
+    absent = decide(rules, good=0, pending=["c"], away_since={"c": 0.0}, began=0, now=1)
+    assert absent.verdict is Verdict.MISSED
+
+
 def test_waiting_ends_at_the_next_moment_that_can_change_something() -> None:
     """The end of the last grace when only absent members are waited for, else the deadline."""
     both_away = {"c": 1.0, "d": 3.0}

@@ -133,6 +133,7 @@ class Hub:
         if session is None:
             return False
         session.close(reason)
+        self.closed(session)  # now, not only when the peer has read the goodbye
         return True
 
     def open(self, member_id: str, hello: pb.Hello) -> Session:

@@ -81,7 +81,8 @@ class OfferPhase:
             for member, number in self._numbers.items()
             if member not in self._answers
         )
-        return verdict is Verdict.GO, [*self._answers.values(), *silent]
+        answers = sorted([*self._answers.values(), *silent], key=lambda answer: answer.number)
+        return verdict is Verdict.GO, answers
 
     async def _wait(self, rules: Rules, began: float) -> Verdict:
         while True:
@@ -97,7 +98,8 @@ class OfferPhase:
 
     async def _next(self, seconds: float) -> None:
         try:
-            answer = await asyncio.wait_for(self._mailbox.get(), seconds)
+            async with asyncio.timeout(seconds):
+                answer = await self._mailbox.get()
         except TimeoutError:
             return
         if answer is not None and answer.member_id in self._numbers:

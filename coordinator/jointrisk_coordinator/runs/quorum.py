@@ -26,11 +26,13 @@ class Rules:
         quorum: how many good answers are enough.
         deadline: seconds from the beginning after which nobody is waited for.
         grace: seconds that a member without a stream is waited for while the quorum is there without it.
+        hear_all: wait for what connected members say even when the quorum is out of reach.
     """
 
     quorum: int
     deadline: float
     grace: float
+    hear_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ def decide(
     """
     end = began + rules.deadline
     enough = good >= rules.quorum
-    if not pending or now >= end or good + len(pending) < rules.quorum:
+    at_work = any(member not in away_since for member in pending)
+    hopeless = good + len(pending) < rules.quorum and not (rules.hear_all and at_work)
+    if not pending or now >= end or hopeless:
         return Decision(Verdict.GO if enough else Verdict.MISSED, now)
-    if not enough or not all(member in away_since for member in pending):
+    if not enough or at_work:
         return Decision(Verdict.WAIT, end)
     given_up = max(away_since[member] for member in pending) + rules.grace
     return Decision(Verdict.GO, now) if now >= given_up else Decision(Verdict.WAIT, min(end, given_up))

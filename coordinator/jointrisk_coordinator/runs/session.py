@@ -323,7 +323,8 @@ class Session:
         left = max(0.0, self._last_beat + heartbeat - self._monotonic())
         self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), min(left, heartbeat) + 0.001)
+            async with asyncio.timeout(min(left, heartbeat) + 0.001):
+                await self._wake.wait()
         except TimeoutError:
             return
 

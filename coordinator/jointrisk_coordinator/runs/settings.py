@@ -52,7 +52,8 @@ class RunSettings(Settings):
 
     def offer_rules(self) -> Rules:
         """Return how long members are waited for before the first round."""
-        return Rules(self.minimum_members, self.offer_deadline.total_seconds(), self.rejoin_grace.total_seconds())
+        grace = self.rejoin_grace.total_seconds()
+        return Rules(self.minimum_members, self.offer_deadline.total_seconds(), grace, hear_all=True)
 
     def round_rules(self, participants: int) -> Rules:
         """Return how long participants are waited for in a round, ``participants`` being how many there are."""

@@ -278,7 +278,8 @@ class NodeStream:
         self._wake.clear()
         heartbeat = self.welcome.heartbeat_ms / 1000 if self.welcome else None
         try:
-            await asyncio.wait_for(self._wake.wait(), heartbeat)
+            async with asyncio.timeout(heartbeat):
+                await self._wake.wait()
         except TimeoutError:
             return False
         return True

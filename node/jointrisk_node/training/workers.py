@@ -139,7 +139,8 @@ class _RunWorker:
     async def _work(self) -> None:
         while True:
             try:
-                task = await asyncio.wait_for(self._queue.get(), _IDLE_SECONDS)
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    task = await self._queue.get()
             except TimeoutError:
                 await self._end_process()
                 return
