@@ -14,6 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from jointrisk import __version__
 from jointrisk.clock import utc_now
 from jointrisk.errors import JointriskError, UnauthenticatedError
+from jointrisk.federation.certificates import Identity
 from jointrisk.federation.signing import sign_document
 from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
@@ -142,7 +143,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
     contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.store), members)
-    TrainingService(parts.hub, tls.peer).add_to(members)
+    TrainingService(parts.hub, _current_member(parts.office)).add_to(members)
     add_health_and_reflection(members, _services(membership_pb2, contract_pb2, training_pb2))
 
     joining = new_server(Guard([check_protocol], _recorder(parts.audit)), max_message_bytes=_LARGEST_JOIN)
@@ -183,6 +184,15 @@ def _members_only(office: MembershipOffice) -> Check:
         office.require_current(tls.peer(context))
 
     return check
+
+
+def _current_member(office: MembershipOffice) -> Callable[[Context], Identity]:
+    def who(context: Context) -> Identity:
+        identity = tls.peer(context)
+        office.require_current(identity)
+        return identity
+
+    return who
 
 
 def _recorder(audit: AuditLog) -> Callable[[Context, str, JointriskError], Awaitable[None]]:

@@ -48,12 +48,12 @@ class Attack:
 
     def hello(self, **changed: Any) -> bytes:
         """Return the first frame."""
-        fields = {"protocol_min": 1, "protocol_max": 1, "member_id": "alder"} | changed
+        fields: dict[str, Any] = {"protocol_min": 1, "protocol_max": 1, "member_id": "alder"} | changed
         return pb.NodeFrame(hello=pb.Hello(**fields)).SerializeToString()
 
     def reply(self, **changed: Any) -> bytes:
         """Return a reply in one frame."""
-        fields = {
+        fields: dict[str, Any] = {
             "message_id": self.ids["alder"],
             "member_id": "alder",
             "total_bytes": len(REPLY),
@@ -65,7 +65,7 @@ class Attack:
     async def send(self, *frames: bytes) -> JointriskError | None:
         """Send raw frames after another and return the error that ended the stream; None when none did."""
         channel = self.world.channel(self.pair)
-        call = channel.stream_stream(EXCHANGE, response_deserializer=pb.CoordinatorFrame.FromString)()
+        call = opened(channel)
         try:
             for frame in frames:
                 await call.write(frame)
@@ -86,6 +86,11 @@ class Attack:
         event, fields = self.office.audit.entries[-1]
         assert event == "training.refused"
         return fields
+
+
+def opened(channel: aio.Channel) -> Any:
+    """Return a stream that sends bytes as they are."""
+    return channel.stream_stream(EXCHANGE, response_deserializer=pb.CoordinatorFrame.FromString)()
 
 
 @pytest.fixture
@@ -142,7 +147,7 @@ ATTACKS: list[tuple[str, type[JointriskError], str, Callable[[Attack], list[byte
         "a chunk over the limit",
         TooLargeError,
         "at most 1048576",
-        lambda a: [a.hello(), a.reply(total_bytes=3 << 20, data=bytes(2 << 20))],
+        lambda a: [a.hello(), a.reply(total_bytes=3 << 20, data=bytes((1 << 20) + 1))],
     ),
     ("more bytes than announced", TooLargeError, "more came", lambda a: [a.hello(), a.reply(total_bytes=3)]),
     ("content of another digest", CorruptError, "SHA-256", lambda a: [a.hello(), a.reply(data=b"other")]),
@@ -190,12 +195,13 @@ async def test_flood_of_broken_streams_fills_no_audit_log(attack: Attack) -> Non
 async def test_removed_member_is_cut_off(attack: Attack) -> None:
     """Its stream ends with a goodbye that says why, at once."""
     channel = attack.world.channel(attack.pair)
-    call = channel.stream_stream(EXCHANGE, response_deserializer=pb.CoordinatorFrame.FromString)()
+    call = opened(channel)
     await call.write(attack.hello())
     assert (await call.read()).HasField("welcome")
     assert attack.office.hub.close_member("alder", "removed from the federation")
     assert "alder" not in attack.office.hub.online()
-    frames = [frame for frame in [await call.read(), await call.read(), await call.read()] if frame is not aio.EOF]
-    assert frames[-1].goodbye.reason == "removed from the federation"
+    assert (await call.read()).task.message_id == attack.ids["alder"]
+    assert (await call.read()).goodbye.reason == "removed from the federation"
+    assert await call.read() is aio.EOF
     assert not attack.office.hub.close_member("alder", "again")
     await channel.close()

@@ -66,6 +66,11 @@ class Hub:
         self._throttles: dict[str, Throttle] = {}
         self._stopping = ""
 
+    @property
+    def chunk_bytes(self) -> int:
+        """The largest piece of a message in one frame, bytes."""
+        return self._settings.chunk_bytes
+
     def online(self) -> frozenset[str]:
         """Return the members that have a stream now."""
         return frozenset(self._sessions)
@@ -143,12 +148,12 @@ class Hub:
             VersionMismatchError: there is no common protocol version.
             RefusedError: the greeting names somebody else.
         """
+        session = Session(member_id, self.book, self._settings, self._versions, self._monotonic)
+        session.greet(hello)  # a greeting that is refused replaces nothing
         previous = self._sessions.pop(member_id, None)
         if previous is not None:
             previous.release()
             previous.close("replaced by a newer stream of the same member")
-        session = Session(member_id, self.book, self._settings, self._versions, self._monotonic)
-        session.greet(hello)
         if self._stopping:
             session.close(self._stopping)
         self._sessions[member_id] = session

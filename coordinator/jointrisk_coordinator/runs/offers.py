@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from jointrisk import durable
 from jointrisk.federation.policy import RunOffer
@@ -15,6 +16,7 @@ from jointrisk_coordinator.runs.ledger import ParticipantView, RunView
 from jointrisk_coordinator.runs.quorum import Monotonic, Rules, Verdict, decide
 from jointrisk_coordinator.runs.tickets import Answer, Order
 
+_LONGEST_ANSWER = 4096
 Noted = Callable[[ParticipantView], None]
 Mailbox = asyncio.Queue[Answer | None]
 """Answers of one run's members; None when somebody has come or gone."""
@@ -109,7 +111,7 @@ class OfferPhase:
 
     def _judge(self, answer: Answer) -> ParticipantView:
         number = self._numbers[answer.member_id]
-        if answer.reply is not None and _accepts(answer.reply.read_bytes()):
+        if answer.reply is not None and _accepts(answer.reply):
             return ParticipantView(answer.member_id, number, "accepted")
         reason = f"{answer.code}: {answer.reason}" if answer.code else "answered the offer with something else"
         return ParticipantView(answer.member_id, number, "refused", reason)
@@ -134,9 +136,11 @@ class OfferPhase:
         ]
 
 
-def _accepts(content: bytes) -> bool:
+def _accepts(reply: Path) -> bool:
+    if reply.stat().st_size > _LONGEST_ANSWER:
+        return False
     try:
-        said = json.loads(content)
-    except ValueError:
+        said = json.loads(reply.read_bytes())
+    except (ValueError, RecursionError):
         return False
     return isinstance(said, dict) and said.get("accepted") is True

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from jointrisk import __version__, transfer
 from jointrisk.errors import ConflictError, DeadlineError, InvalidInputError, RefusedError, TooLargeError
+from jointrisk.foreign_text import printable
 from jointrisk.protocol import negotiate
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.settings import Duration, Settings
@@ -23,6 +24,7 @@ from jointrisk_coordinator.runs.quorum import Monotonic
 from jointrisk_coordinator.runs.tickets import Ticket, TicketBook
 
 _REASON_LENGTH = 2000
+_UNREAD_AT_MOST = 1000
 
 
 class StreamSettings(Settings):
@@ -87,6 +89,7 @@ class Session:
         self._incoming: dict[str, tuple[Ticket, Incoming]] = {}
         self._partial: dict[str, int] = {}
         self._last_heard = self._last_beat = monotonic()
+        self._handed_over: float | None = None
 
     def greet(self, hello: pb.Hello) -> None:
         """Answer the node's first frame.
@@ -97,7 +100,11 @@ class Session:
         """
         version = negotiate(hello.protocol_min, hello.protocol_max, peer=self.member_id)
         self._check_name(hello.member_id)
-        self.software_version = hello.software_version[:40]
+        for identity in (*hello.held, *(progress.message_id for progress in hello.partial)):
+            transfer.check_message_id(identity)
+        for run_id in hello.runs:
+            transfer.check_run_id(run_id)
+        self.software_version = printable(hello.software_version, 40)
         forgotten = self._book.reconcile(
             self.member_id, hello.held, [progress.message_id for progress in hello.partial]
         )
@@ -136,7 +143,8 @@ class Session:
             self._closing = True
 
     def end(self) -> None:
-        """End the stream without a word: the peer has ended it."""
+        """End the stream without a word: the peer has ended it, or is not there any more."""
+        self._control.clear()
         self._closing = True
         self._wake.set()
 
@@ -155,15 +163,21 @@ class Session:
         Raises:
             DeadlineError: the node's lease has run out.
         """
+        self._handed_over = None
         while True:
-            if self._control:
-                return self._control.popleft()
-            if self._closing:
+            frame = self._control.popleft() if self._control else None
+            if frame is None and self._closing:
                 return None
-            frame = self._task_frame() or self._heartbeat()
+            frame = frame or self._task_frame() or self._heartbeat()
             if frame is not None:
+                self._handed_over = self._monotonic()
                 return frame
             await self._wait()
+
+    def stuck(self) -> bool:
+        """Tell whether the peer has not taken the last frame for as long as a lease."""
+        lease = self._settings.lease.total_seconds()
+        return self._handed_over is not None and self._monotonic() - self._handed_over > lease
 
     async def receive(self, frame: pb.NodeFrame) -> bool:
         """Take one frame of the node; return False when it was its goodbye.
@@ -173,6 +187,8 @@ class Session:
         """
         if self._closing:
             return False
+        if len(self._control) > _UNREAD_AT_MOST:
+            raise RefusedError(f"{self.member_id} sends without reading what it is answered")
         self._last_heard = self._monotonic()
         match frame.WhichOneof("frame"):
             case "reply":
@@ -211,16 +227,22 @@ class Session:
             self.say(pb.CoordinatorFrame(cancel=pb.Cancel(message_id=header.message_id)))
 
     async def _begin(self, ticket: Ticket, header: Header, reply: pb.Reply) -> None:
-        previous = self._incoming.pop(header.message_id, None)
-        if previous is not None:
-            previous[1].close()
-        incoming = await asyncio.to_thread(Incoming, self._book.folder(ticket), header)
-        self._incoming[header.message_id] = (ticket, incoming)
+        present, incoming = self._incoming.get(header.message_id, (None, None))
+        # To read what has arrived once more, for a frame of a hundred bytes, would be a present to an attacker.
+        if incoming is None or present is not ticket or incoming.header != header:
+            self._drop_incoming(header.message_id)
+            incoming = await asyncio.to_thread(Incoming, self._book.folder(ticket), header)
+            self._incoming[header.message_id] = (ticket, incoming)
         await self._write(ticket, incoming, reply.offset, reply.data)
+
+    def _drop_incoming(self, message_id: str) -> None:
+        dropped = self._incoming.pop(message_id, None)
+        if dropped is not None:
+            dropped[1].close()
 
     async def _chunk(self, chunk: pb.Chunk) -> None:
         if chunk.message_id not in self._incoming:
-            ticket = self._book.find(self.member_id, chunk.message_id)
+            ticket = self._book.find(self.member_id, transfer.check_message_id(chunk.message_id))
             if ticket is None or ticket.answered:
                 return  # withdrawn while it was under way, or of a reply that is here already
             raise InvalidInputError("chunk: expected the reply frame that begins the message first")
@@ -247,7 +269,7 @@ class Session:
         self._receive_receipt(ticket.message_id)
 
     def _receipt(self, receipt: pb.Receipt) -> None:
-        ticket = self._book.find(self.member_id, receipt.message_id)
+        ticket = self._book.find(self.member_id, transfer.check_message_id(receipt.message_id))
         if ticket is not None:
             ticket.at_node = True
             self._wake.set()
@@ -256,7 +278,7 @@ class Session:
         self._check_name(failure.member_id)
         ticket = self._book.find(self.member_id, transfer.check_message_id(failure.message_id))
         if ticket is not None and not ticket.answered:
-            self._book.fail(ticket, failure.code[:40], failure.reason[:_REASON_LENGTH])
+            self._book.fail(ticket, printable(failure.code, 40), printable(failure.reason, _REASON_LENGTH))
         self._receive_receipt(failure.message_id)
 
     def _receive_receipt(self, message_id: str) -> None:
