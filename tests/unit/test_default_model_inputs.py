@@ -48,7 +48,7 @@ CONTRACT = FeatureContract(
 
 
 def test_every_kind_of_feature_becomes_bounded_inputs() -> None:
-    """Numbers: place in the range, squashed copies. Flags: themselves. Categories: one input a word. What is missing."""
+    """Numbers: place and squashed copies; flags: themselves; categories: one input a word; and what is missing."""
     rows = np.array([[50, -2, 1, 1, 7], [0, NAN, NAN, NAN, NAN]], dtype=np.float32)
     inputs = encode_rows(CONTRACT, rows)
     expected = [
