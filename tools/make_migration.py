@@ -31,7 +31,11 @@ def make(migrations: Path, message: str) -> Path | None:
             config = alembic_config(migrations, connection)
             number = 1 + sum(1 for _ in ScriptDirectory.from_config(config).walk_revisions())
             made = command.revision(
-                config, message, autogenerate=True, rev_id=f"{number:04d}", process_revision_directives=_drop_empty
+                config,
+                message,
+                autogenerate=True,
+                rev_id=f"{_prefix(migrations)}{number:04d}",
+                process_revision_directives=_drop_empty,
             )
         store.close()
     script = made[0] if isinstance(made, list) and made else made
@@ -41,6 +45,12 @@ def make(migrations: Path, message: str) -> Path | None:
     for action in (["format", "--quiet"], ["check", "--fix", "--exit-zero", "--quiet"]):
         subprocess.run([sys.executable, "-m", "ruff", *action, str(path)], check=True)
     return path
+
+
+def _prefix(migrations: Path) -> str:
+    """Return what a daemon's revisions begin with, so that none takes another daemon's database for its own."""
+    package = migrations.parents[1].name
+    return f"{package.removeprefix('jointrisk_')}_" if package.startswith("jointrisk_") else ""
 
 
 def _drop_empty(_context: object, _revision: object, directives: list) -> None:  # type: ignore[type-arg]

@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData
 
+from jointrisk.errors import ConflictError
 from jointrisk.store import AuditLog, open_store
 
 
@@ -22,6 +23,16 @@ def test_migrations_make_what_the_code_defines(database_url: str, package: str) 
         differences = compare_metadata(context, tables)
     store.close()
     assert differences == []
+
+
+def test_one_daemon_does_not_take_anothers_database_for_its_own(database_url: str) -> None:
+    """Two daemons that were given one address by mistake: the second is refused, and told what to look at."""
+    node, coordinator = (import_module(f"jointrisk_{role}.store").MIGRATIONS for role in ("node", "coordinator"))
+    open_store(database_url, node).close()
+    with pytest.raises(ConflictError, match="schema node_") as caught:
+        open_store(database_url, coordinator)
+    assert "another daemon's database" in caught.value.remedy
+    open_store(database_url, node).close()
 
 
 @pytest.mark.parametrize("package", ["jointrisk_node", "jointrisk_coordinator"])

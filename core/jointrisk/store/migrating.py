@@ -82,7 +82,8 @@ def _refuse_newer(connection: Connection, config: Config) -> None:
     if present is not None and present not in known:
         raise ConflictError(
             f"the database has schema {present}, which this version of jointrisk does not know",
-            remedy="Install the version that wrote it, or restore a backup from before that version.",
+            remedy="Is it another daemon's database? Otherwise install the version that wrote it, or restore a backup "
+            "from before that version.",
         )
 
 

@@ -1,6 +1,6 @@
 """initial schema.
 
-Revision: 0001, after none.
+Revision: coordinator_0001, after none.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 
 from jointrisk.store.types import UtcDateTime
 
-revision = "0001"
+revision = "coordinator_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
