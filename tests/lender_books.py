@@ -61,11 +61,12 @@ def add_lender(
     environment: Mapping[str, str] | None = None,
 ) -> Daemon:
     """Let a node join that has this book and policy, and start it."""
-    node = federation.add_node(name, source=str(book) if book else "", start=False)
+    node = federation.add_node(name, join=False)
     quoted = ", ".join(f'"{task}"' for task in tasks)
     policy = f"[policy]\ntasks = [{quoted}]\nminimum_parties = {minimum_parties}\n"
     (node.home / "node.toml").write_text(f'[data]\nsource = "{book or ""}"\n\n{policy}{more_toml}')
     node.environment.update(environment or {})
+    node.command("join", federation.invite(name), with_key=True)
     node.start()
     return node
 
