@@ -55,6 +55,7 @@ log = structlog.get_logger()
 
 _GRACE_SECONDS = 5.0
 _LARGEST_JOIN = 64 << 10  # bytes; whoever calls there has proven nothing yet
+_RECORDED = 30
 _ROSTER_CHECK_SECONDS = 1.0
 
 
@@ -139,7 +140,8 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     ca = parts.authority.certificate_pem
     host = settings.listen.public_host or socket.gethostname()
 
-    members = new_server(Guard([check_protocol, _members_only(parts.office)], _recorder(parts.audit)))
+    record = _recorder(parts.audit)
+    members = new_server(Guard([check_protocol, _members_only(parts.office)], record, broken=record))
     port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
     contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.store), members)
@@ -196,14 +198,16 @@ def _current_member(office: MembershipOffice) -> Callable[[Context], Identity]:
 
 
 def _recorder(audit: AuditLog) -> Callable[[Context, str, JointriskError], Awaitable[None]]:
-    """Return what writes refused calls to the audit log, a bounded number a minute."""
-    throttle = Throttle(limit=60, period=timedelta(minutes=1))
+    """Return what writes refused calls to the audit log, of each member a bounded number a minute."""
+    throttles: dict[str, Throttle] = {}
 
     async def record(context: Context, method: str, error: JointriskError) -> None:
+        member = _member(context)
+        throttle = throttles.setdefault(member, Throttle(limit=_RECORDED, period=timedelta(minutes=1)))
         unrecorded = throttle.passes(utc_now())
         if unrecorded is None:
             return
-        caller = _caller(context)
+        caller = member or context.peer()
         log.warning("rpc.refused", caller=caller, method=method, code=error.code)
         await asyncio.to_thread(
             audit.append, "rpc.refused", caller=caller, method=method, code=error.code, unrecorded=unrecorded
@@ -212,11 +216,11 @@ def _recorder(audit: AuditLog) -> Callable[[Context, str, JointriskError], Await
     return record
 
 
-def _caller(context: Context) -> str:
+def _member(context: Context) -> str:
     try:
         return tls.peer(context).member_id
     except UnauthenticatedError:
-        return context.peer()
+        return ""
 
 
 async def _keep_roster_fresh(office: MembershipOffice, hub: Hub) -> None:

@@ -60,11 +60,15 @@ def status_of(error: JointriskError) -> grpc.StatusCode:
     return next(known, grpc.StatusCode.INTERNAL)
 
 
-async def abort(context: aio.ServicerContext, error: JointriskError) -> NoReturn:  # type: ignore[type-arg]
-    """End a call with the status that stands for ``error``."""
+async def abort(
+    context: aio.ServicerContext,  # type: ignore[type-arg]
+    error: JointriskError,
+    status: grpc.StatusCode | None = None,
+) -> NoReturn:
+    """End a call with the status that stands for ``error``, or with another one for ordinary tools."""
     # The stubs ask for aio.Metadata; the implementation takes a tuple and nothing else.
     trailing: Any = ((CODE_KEY, error.code), (REMEDY_KEY, error.remedy.encode()))
-    await context.abort(status_of(error), error.message, trailing_metadata=trailing)
+    await context.abort(status or status_of(error), error.message, trailing_metadata=trailing)
     raise AssertionError  # abort always raises
 
 

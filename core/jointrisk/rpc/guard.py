@@ -10,7 +10,16 @@ import grpc
 import structlog
 from grpc import aio
 
-from jointrisk.errors import JointriskError
+from jointrisk.errors import (
+    CorruptError,
+    InvalidInputError,
+    JointriskError,
+    NotFoundError,
+    RefusedError,
+    TooLargeError,
+    UnauthenticatedError,
+)
+from jointrisk.foreign_text import printable
 from jointrisk.rpc.errors import abort
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
@@ -18,6 +27,12 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Check = Callable[[Context, str], Awaitable[None]]
 """Raises a JointriskError when the caller may not call the named method."""
+
+Refused = Callable[[Context, str, JointriskError], Awaitable[None]]
+"""Told of a call that was refused: the caller, the method, the error."""
+
+_BROKEN_RULES = (CorruptError, InvalidInputError, RefusedError, TooLargeError, UnauthenticatedError)
+_LONGEST_METHOD = 100
 
 log = structlog.get_logger()
 
@@ -27,16 +42,16 @@ class Guard(aio.ServerInterceptor):
 
     Args:
         checks: run in order; the first that raises ends the call.
-        refused: told of every error that a check raised, for the audit log.
+        refused: told of every error that a check raised, and of calls to methods that are not here.
+        broken: told when a unary handler says that the caller broke a rule; None where handlers keep their own records.
     """
 
     def __init__(
-        self,
-        checks: Sequence[Check] = (),
-        refused: Callable[[Context, str, JointriskError], Awaitable[None]] | None = None,
+        self, checks: Sequence[Check] = (), refused: Refused | None = None, *, broken: Refused | None = None
     ) -> None:
         self._checks = tuple(checks)
         self._refused = refused
+        self._broken = broken
 
     async def intercept_service(
         self,
@@ -45,7 +60,20 @@ class Guard(aio.ServerInterceptor):
     ) -> MaybeHandler:
         """Return the handler, wrapped."""
         handler = await continuation(handler_call_details)
-        return None if handler is None else self._wrap(handler, handler_call_details.method)
+        method = printable(handler_call_details.method, _LONGEST_METHOD)
+        return self._unknown(method) if handler is None else self._wrap(handler, method)
+
+    def _unknown(self, method: str) -> MaybeHandler:
+        if method.startswith("/grpc."):
+            return None  # an ordinary tool that looks for another version of reflection
+
+        async def call(requests: Any, context: Context) -> Any:  # noqa: ARG001 - a handler's signature
+            error = NotFoundError(f"{method} is not served here", remedy="Is the other side of another version?")
+            if self._refused is not None:
+                await self._refused(context, method, error)
+            await abort(context, error, grpc.StatusCode.UNIMPLEMENTED)
+
+        return grpc.stream_unary_rpc_method_handler(call)
 
     def _wrap(self, handler: Any, method: str) -> Handler:
         codec = {
@@ -70,7 +98,7 @@ class Guard(aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             try:
                 await self._check(context, method)
-                return await inner(request, context)
+                return await self._handle(inner, request, context, method)
             except Exception as error:  # noqa: BLE001 - every error becomes a status here
                 await self._fail(context, method, error)
 
@@ -86,6 +114,14 @@ class Guard(aio.ServerInterceptor):
                 await self._fail(context, method, error)
 
         return call
+
+    async def _handle(self, inner: Any, request: Any, context: Context, method: str) -> Any:
+        try:
+            return await inner(request, context)
+        except _BROKEN_RULES as error:
+            if self._broken is not None:
+                await self._broken(context, method, error)
+            raise
 
     async def _check(self, context: Context, method: str) -> None:
         try:
