@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -30,11 +31,13 @@ class Federation:
         members: the roster's members.
         contract_version: version of the published feature contract, 0 for none.
         contract: returns the canonical payload of a version. Raises NotFoundError.
+        publish: told of a run that is done, and of its folder, before its end is written down; may be told again.
     """
 
     members: Callable[[], Collection[str]]
     contract_version: Callable[[], int]
     contract: Callable[[int], bytes]
+    publish: Callable[[RunView, Path], None] = lambda _run, _folder: None
 
 
 class RunControl:
@@ -85,6 +88,8 @@ class RunControl:
         """Go as far as possible; False when database or disk gave up on the way."""
         try:
             ended = await self._course()
+            if ended.state == "done":
+                await self._publish()
             await self.end(ended.state, ended.detail)
         except (UnavailableError, OSError) as error:
             log.warning("run.interrupted", run_id=self.run_id, error=type(error).__name__)
@@ -108,6 +113,10 @@ class RunControl:
             shutil.rmtree(self._hub.runs_folder / self.run_id / name, ignore_errors=True)
         log.info("run.ended", run_id=self.run_id, state=state)
         self.show("", "")
+
+    async def _publish(self) -> None:
+        run = await asyncio.to_thread(self._ledger.get, self.run_id)
+        await asyncio.to_thread(self._federation.publish, run, self._hub.runs_folder / self.run_id)
 
     def show(self, state: str, detail: str) -> None:
         """Say what people see while the run goes on; empty for what the database says."""

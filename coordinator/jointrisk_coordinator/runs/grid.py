@@ -15,7 +15,7 @@ from jointrisk.worker_process import Line
 from jointrisk_coordinator.runs.daemon_line import DaemonLine
 from jointrisk_coordinator.runs.quorum import Monotonic, Rules, Verdict, decide
 
-_KEPT_DECODED = 256 << 20
+_KEPT_DECODED = 64 << 20
 _NO_ANSWER = "no answer in time"
 
 

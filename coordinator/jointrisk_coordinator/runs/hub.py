@@ -126,9 +126,9 @@ class Hub:
         self._cancel(self.book.release(run_id, number))
 
     def announce(self) -> None:
-        """Tell every node now which roster and contract are current, instead of with the next heartbeat."""
+        """Tell every node now which roster, contract and model are current, instead of with the next heartbeat."""
         now = self._versions()
-        beat = pb.Heartbeat(roster_version=now.roster, contract_version=now.contract)
+        beat = pb.Heartbeat(roster_version=now.roster, contract_version=now.contract, model_number=now.model)
         for session in self._sessions.values():
             session.say(pb.CoordinatorFrame(heartbeat=beat))
 

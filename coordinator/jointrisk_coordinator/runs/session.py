@@ -51,10 +51,11 @@ class StreamSettings(Settings):
 
 @dataclass(frozen=True)
 class Versions:
-    """What is current, for nodes to fetch: roster and contract version, 0 for none."""
+    """What is current, for nodes to fetch: roster and contract version, number of the last model; 0 for none."""
 
     roster: int
     contract: int
+    model: int = 0
 
 
 class Session:
@@ -119,6 +120,7 @@ class Session:
             chunk_bytes=self._settings.chunk_bytes,
             roster_version=now.roster,
             contract_version=now.contract,
+            model_number=now.model,
             partial=[
                 pb.Progress(message_id=m, received_bytes=n) for m, n in self._book.partial_replies(self.member_id)
             ],
@@ -337,7 +339,9 @@ class Session:
         self._last_beat = now
         current = self._versions()
         return pb.CoordinatorFrame(
-            heartbeat=pb.Heartbeat(roster_version=current.roster, contract_version=current.contract)
+            heartbeat=pb.Heartbeat(
+                roster_version=current.roster, contract_version=current.contract, model_number=current.model
+            )
         )
 
     async def _wait(self) -> None:

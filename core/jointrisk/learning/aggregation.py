@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jointrisk.errors import InvalidInputError
-from jointrisk.learning.flower import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, RecordDict, pack, values
 
 WEIGHT = "num-examples"
 """The metric that says how much a reply weighs: how many rows it stands for."""
 _HEAVIEST = 1e12
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Expectation:
         if {name: (tuple(array.shape), array.dtype) for name, array in arrays.items()} != self.arrays:
             raise InvalidInputError("reply: expected arrays of the names, shapes and types that were sent")
         for name, (shape, dtype) in self.arrays.items():
-            value = _values(arrays[name])
+            value = values(arrays[name])
             if value.shape != shape or str(value.dtype) != dtype or not np.isfinite(value).all():
                 raise InvalidInputError("reply: expected arrays of finite numbers, as announced")
 
@@ -138,7 +139,7 @@ def weighted_mean(replies: Sequence[Callable[[], RecordDict]]) -> RecordDict:
         total += weight
         for name, array in _arrays(reply).items():
             types[name] = array.dtype
-            _add(arrays, name, _values(array), weight)
+            _add(arrays, name, values(array), weight)
         for name, value in _metrics(reply).items():
             metrics[name] = metrics.get(name, 0.0) + weight * value
     return _record(arrays, types, metrics, total)
@@ -147,7 +148,7 @@ def weighted_mean(replies: Sequence[Callable[[], RecordDict]]) -> RecordDict:
 def _record(
     arrays: dict[str, NDArray[np.float64]], types: dict[str, str], metrics: dict[str, float], total: float
 ) -> RecordDict:
-    means = {name: Array(np.asarray(value / total, dtype=types[name])) for name, value in arrays.items()}
+    means = {name: pack(_divided(value, total, types[name])) for name, value in arrays.items()}
     mean_metrics = MetricRecord({name: value / total for name, value in metrics.items()})
     mean_metrics[WEIGHT] = total
     record = RecordDict({"metrics": mean_metrics})
@@ -157,10 +158,22 @@ def _record(
 
 
 def _add(sums: dict[str, NDArray[np.float64]], name: str, value: NDArray[np.generic], weight: float) -> None:
-    if name in sums:
-        sums[name] += np.multiply(value, weight, dtype=np.float64)
-    else:
-        sums[name] = np.asarray(np.multiply(value, weight, dtype=np.float64))
+    """Add in blocks that stay in the processor's cache: whole products of a large model would not."""
+    if name not in sums:
+        sums[name] = np.zeros(value.shape, dtype=np.float64)
+    total, addend = sums[name].reshape(-1), value.reshape(-1)
+    for begin in range(0, len(total), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        total[block] += np.multiply(addend[block], weight, dtype=np.float64)
+
+
+def _divided(sums: NDArray[np.float64], total: float, dtype: str) -> NDArray[np.generic]:
+    mean: NDArray[np.generic] = np.empty(sums.shape, dtype=dtype)
+    numerators, quotients = sums.reshape(-1), mean.reshape(-1)
+    for begin in range(0, len(numerators), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        quotients[block] = numerators[block] / total
+    return mean
 
 
 def _arrays(reply: RecordDict) -> ArrayRecord:
@@ -168,13 +181,6 @@ def _arrays(reply: RecordDict) -> ArrayRecord:
     if len(records) > 1:
         raise InvalidInputError(f"reply: expected one record of arrays, got {len(records)}")
     return records[0] if records else ArrayRecord()
-
-
-def _values(array: Array) -> NDArray[np.generic]:
-    try:
-        return array.numpy()
-    except (ValueError, TypeError, EOFError) as error:
-        raise InvalidInputError("reply: expected arrays in numpy's format") from error
 
 
 def _metrics(reply: RecordDict) -> dict[str, float]:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from jointrisk import durable
 from jointrisk.canonical import canonical_json
 from jointrisk.errors import CorruptError
-from jointrisk.learning.flower import Array, ArrayRecord
+from jointrisk.learning.flower import ArrayRecord, pack, values
 
 Arrays = dict[str, NDArray[np.generic]]
 _FORMAT = "jointrisk checkpoint 1"
@@ -52,10 +52,10 @@ class RandomState:
         return {"python": [version, list(numbers), gauss], "numpy": inner}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "RandomState":
+    def from_json(cls, states: dict[str, Any]) -> "RandomState":
         """Return what :meth:`to_json` wrote."""
-        version, numbers, gauss = values["python"]
-        inner = values["numpy"]
+        version, numbers, gauss = states["python"]
+        inner = states["numpy"]
         key = np.asarray(inner["state"]["key"], dtype=np.uint32)
         return cls((version, tuple(numbers), gauss), {**inner, "state": {**inner["state"], "key": key}})
 
@@ -86,7 +86,7 @@ class Checkpoint:
     @property
     def strategy_sha256(self) -> str:
         """Digest of the strategy's state, hex."""
-        return digest(ArrayRecord({name: Array(value) for name, value in sorted(self.strategy.items())}))
+        return digest(ArrayRecord({name: pack(value) for name, value in sorted(self.strategy.items())}))
 
 
 def digest(arrays: ArrayRecord) -> str:
@@ -94,7 +94,7 @@ def digest(arrays: ArrayRecord) -> str:
     total = hashlib.sha256()
     for name, array in arrays.items():
         total.update(json.dumps([name, array.dtype, list(array.shape)]).encode())
-        total.update(np.asarray(array.numpy(), order="C").tobytes())
+        total.update(np.ascontiguousarray(values(array)).data)
     return total.hexdigest()
 
 
@@ -106,19 +106,19 @@ def checkpoint_path(folder: Path, number: int) -> Path:
 def save(folder: Path, checkpoint: Checkpoint) -> str:
     """Write a checkpoint, durably, and return the digest of its arrays."""
     path = checkpoint_path(folder, checkpoint.number)
-    values = {name: array.numpy() for name, array in checkpoint.arrays.items()}
+    arrays = {name: values(array) for name, array in checkpoint.arrays.items()}
     arrays_sha256 = digest(checkpoint.arrays)
     header = {
         "format": _FORMAT,
         "round": checkpoint.number,
-        "order": list(values),
+        "order": list(arrays),
         "arrays_sha256": arrays_sha256,
         "strategy_sha256": checkpoint.strategy_sha256,
         "random": checkpoint.random.to_json(),
         "best": checkpoint.best,
     }
     header["header_sha256"] = _header_digest(header)
-    tensors = {_ARRAYS + name: np.asarray(value, order="C") for name, value in values.items()}
+    tensors = {_ARRAYS + name: np.asarray(value, order="C") for name, value in arrays.items()}
     tensors |= {_STRATEGY + name: np.asarray(value, order="C") for name, value in checkpoint.strategy.items()}
     scratch = path.with_suffix(".new")
     save_file(tensors, scratch, metadata={"jointrisk": json.dumps(header)})
@@ -149,7 +149,7 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
         raise CorruptError(f"checkpoint of round {number}: its header is not what was written")
     checkpoint = Checkpoint(
         number=header["round"],
-        arrays=ArrayRecord({name: Array(tensors[_ARRAYS + name]) for name in header["order"]}),
+        arrays=ArrayRecord({name: pack(tensors[_ARRAYS + name]) for name in header["order"]}),
         random=RandomState.from_json(header["random"]),
         strategy={n.removeprefix(_STRATEGY): v for n, v in tensors.items() if n.startswith(_STRATEGY)},
         best=None if header["best"] is None else (header["best"][0], header["best"][1]),

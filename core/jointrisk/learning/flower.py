@@ -9,7 +9,10 @@ One process serves one run, so the process-wide identity is set once.
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from io import BytesIO
 
+import numpy as np
 from flwr.app import (
     Array,
     ArrayRecord,
@@ -22,12 +25,14 @@ from flwr.app import (
 )
 from flwr.clientapp import ClientApp
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import Array as ArrayProto
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Strategy
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 import jointrisk.learning  # noqa: F401 - turns Flower's telemetry off before the imports below
 from jointrisk.errors import InvalidInputError
@@ -52,8 +57,13 @@ __all__ = [
     "decode",
     "encode",
     "instruction",
+    "pack",
     "run_number",
+    "values",
 ]
+
+_NUMPY = "numpy.ndarray"
+_SEVEN_BITS = 1 << 7
 
 COORDINATOR_NUMBER = 0x7FFF_FFFF
 """The node id that the coordinator has in Flower's messages. Members are numbered from 1."""
@@ -96,8 +106,35 @@ def instruction(content: RecordDict, kind: str, number: int, message_id: str, gr
 
 
 def encode(content: RecordDict) -> bytes:
-    """Return records as bytes, the same bytes for the same records."""
-    return recorddict_to_proto(content).SerializeToString(deterministic=True)
+    """Return records as bytes, the same bytes for the same records: Flower's ``RecordDict`` message.
+
+    Arrays are put into the message by hand. Protobuf would copy each of them at every level of nesting, which for a
+    model of 200 MB takes ten times as long and 800 MB.
+    """
+    return b"".join(part for name, record in content.items() for part in _item(name, record))
+
+
+def pack(content: NDArray[np.generic]) -> Array:
+    """Return values as Flower's array, the same bytes as ``Array(values)`` with one copy instead of three."""
+    head = BytesIO()
+    contiguous = np.asarray(content, order="C")
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(contiguous))
+    data = b"".join([head.getvalue(), contiguous.reshape(-1).view(np.uint8).data])
+    return Array(str(contiguous.dtype), contiguous.shape, _NUMPY, data)
+
+
+def values(array: Array) -> NDArray[np.generic]:
+    """Return an array's values without copying them; they cannot be written to.
+
+    Raises:
+        InvalidInputError: the array is not in numpy's format.
+    """
+    if array.stype != _NUMPY:
+        raise InvalidInputError("array: expected numpy's format")
+    try:
+        return _view(array.data)
+    except (ValueError, TypeError, EOFError, SyntaxError) as error:
+        raise InvalidInputError("array: expected numpy's format") from error
 
 
 def decode(content: bytes) -> RecordDict:
@@ -112,3 +149,46 @@ def decode(content: bytes) -> RecordDict:
         raise InvalidInputError(
             f"expected serialised Flower records, got {len(content)} bytes of something else"
         ) from error
+
+
+def _item(name: str, record: ArrayRecord | MetricRecord | ConfigRecord) -> Sequence[bytes]:
+    """Return one ``RecordDict.items`` entry, in pieces."""
+    if not isinstance(record, ArrayRecord):
+        return [recorddict_to_proto(RecordDict({name: record})).SerializeToString(deterministic=True)]
+    arrays = [part for key, array in record.items() for part in _field(1, [*_text(1, key), *_array(array)])]
+    return _field(1, [*_text(1, name), *_field(2, arrays)])
+
+
+def _array(array: Array) -> list[bytes]:
+    """Return ``ArrayRecord.Item.value``, in pieces; the data is the last field and is not copied."""
+    head = ArrayProto(dtype=array.dtype, shape=array.shape, stype=array.stype).SerializeToString(deterministic=True)
+    return _field(2, [head, *_field(4, [array.data])])
+
+
+def _field(number: int, parts: Sequence[bytes]) -> list[bytes]:
+    """Return a length-delimited protobuf field: its tag, its length, its content."""
+    return [bytes([number << 3 | 2]) + _varint(sum(map(len, parts))), *parts]
+
+
+def _text(number: int, text: str) -> list[bytes]:
+    return _field(number, [text.encode()]) if text else []  # as proto3 leaves out what is empty
+
+
+def _varint(value: int) -> bytes:
+    groups = []
+    while value >= _SEVEN_BITS:
+        groups.append(value % _SEVEN_BITS | _SEVEN_BITS)
+        value //= _SEVEN_BITS
+    return bytes([*groups, value])
+
+
+def _view(data: bytes) -> NDArray[np.generic]:
+    stream = BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise ValueError("objects are never read")
+    count = int(np.prod(shape, dtype=np.int64))
+    flat = np.frombuffer(data, dtype=dtype, count=count, offset=stream.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")

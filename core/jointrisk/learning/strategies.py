@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jointrisk.errors import InvalidInputError
-from jointrisk.learning.flower import Array, ArrayRecord, FedAdam, FedAvg, FedProx
+from jointrisk.learning.flower import ArrayRecord, FedAdam, FedAvg, FedProx, pack, values
 from jointrisk.learning.strategy_settings import strategy_settings
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -15,7 +15,7 @@ _CLASSES: dict[str, type[FedAvg]] = {"fedavg": FedAvg, "fedprox": FedProx, "feda
 _MOMENTS = ("m_t", "v_t")
 
 
-def make_strategy(name: str, values: dict[str, Any], participants: int) -> FedAvg:
+def make_strategy(name: str, settings: dict[str, Any], participants: int) -> FedAvg:
     """Return a strategy that always asks every participant.
 
     Flower's strategies draw a sample of the nodes and wait until so many are connected; here the participants are fixed
@@ -23,13 +23,13 @@ def make_strategy(name: str, values: dict[str, Any], participants: int) -> FedAv
 
     Args:
         name: "fedavg", "fedprox" or "fedadam".
-        values: its settings.
+        settings: its settings.
         participants: how many members take part in the run.
 
     Raises:
         InvalidInputError: no such strategy or setting.
     """
-    arguments: dict[str, Any] = strategy_settings(name, values).model_dump()
+    arguments: dict[str, Any] = strategy_settings(name, settings).model_dump()
     for what in ("train", "evaluate", "available"):
         arguments[f"min_{what}_nodes"] = participants
     return _CLASSES[name](**arguments)
@@ -64,4 +64,4 @@ def typed_like(arrays: ArrayRecord, pattern: ArrayRecord) -> ArrayRecord:
     """Return ``arrays`` in the types of ``pattern``: FedAdam's step size is a float64, which widens float32 arrays."""
     if all(array.dtype == pattern[name].dtype for name, array in arrays.items()):
         return arrays
-    return ArrayRecord({name: Array(array.numpy().astype(pattern[name].dtype)) for name, array in arrays.items()})
+    return ArrayRecord({name: pack(values(array).astype(pattern[name].dtype)) for name, array in arrays.items()})

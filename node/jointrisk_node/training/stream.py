@@ -15,8 +15,8 @@ from jointrisk.transfer import Header, Incoming, Outgoing
 from jointrisk_node.training.spool import Answer, HeldTask, TaskSpool
 from jointrisk_node.training.workers import Workers
 
-VersionsSeen = Callable[[int, int], None]
-"""Told which roster and contract version the coordinator calls current."""
+VersionsSeen = Callable[[int, int, int], None]
+"""Told which roster version, contract version and model number the coordinator calls current."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class NodeStream:
             case "cancel":
                 await self._cancel(frame.cancel)
             case "heartbeat":
-                self._seen(frame.heartbeat.roster_version, frame.heartbeat.contract_version)
+                beat = frame.heartbeat
+                self._seen(beat.roster_version, beat.contract_version, beat.model_number)
             case "goodbye":
                 return frame.goodbye.reason or "the coordinator ends the stream"
             case _:
@@ -145,7 +146,7 @@ class NodeStream:
         for run_id in welcome.ended_runs:
             await self._workers.end_run(transfer.check_run_id(run_id))
         self._partial = {progress.message_id: progress.received_bytes for progress in welcome.partial}
-        self._seen(welcome.roster_version, welcome.contract_version)
+        self._seen(welcome.roster_version, welcome.contract_version, welcome.model_number)
         for task in self._spool.held():
             self._do(task)
         # From here on there are heartbeats to send: whoever waits in next_frame does not know their time yet.

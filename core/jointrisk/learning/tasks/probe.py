@@ -10,7 +10,6 @@ import time
 import numpy as np
 
 from jointrisk.learning.flower import (
-    Array,
     ArrayRecord,
     ClientApp,
     ConfigRecord,
@@ -18,6 +17,8 @@ from jointrisk.learning.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    pack,
+    values,
 )
 from jointrisk.learning.tasks import Assignment, Task
 from jointrisk.learning.tasks.settings import ProbeSettings
@@ -34,7 +35,7 @@ class Probe:
         """Return pseudo-random arrays of the settings' size."""
         del contract
         numbers = np.random.default_rng(run_seed).standard_normal(settings.payload_bytes // 4, dtype=np.float32)
-        return ArrayRecord({"payload": Array(numbers)})
+        return ArrayRecord({"payload": pack(numbers)})
 
     def client_app(self, assignment: Assignment) -> ClientApp:
         """Return the member's app."""
@@ -59,15 +60,13 @@ def _train(message: Message, context: Context, assignment: Assignment) -> Messag
     rounds = _count(context)
     number = int(message.content.config_records["config"]["server-round"])  # type: ignore[arg-type]
     generator = np.random.default_rng([assignment.run_seed, number, assignment.number])
-    arrays = {name: array.numpy() for name, array in message.content.array_records["arrays"].items()}
-    moved = {
-        name: value + np.float32(rounds) * generator.standard_normal(8, dtype=np.float32).mean()
-        for name, value in arrays.items()
-    }
+    step = np.float32(rounds) * generator.standard_normal(8, dtype=np.float32).mean()
+    arrays = message.content.array_records["arrays"]
+    moved = {name: pack(np.asarray(values(array) + step, dtype=np.float32)) for name, array in arrays.items()}
     context.state[_STATE] = ConfigRecord({"rounds": rounds})
     reply = RecordDict(
         {
-            "arrays": ArrayRecord({name: Array(value) for name, value in moved.items()}),
+            "arrays": ArrayRecord(moved),
             "metrics": MetricRecord({"num-examples": assignment.number, "rounds_kept": rounds}),
         }
     )
@@ -76,7 +75,7 @@ def _train(message: Message, context: Context, assignment: Assignment) -> Messag
 
 def _evaluate(message: Message, context: Context) -> Message:
     arrays = message.content.array_records["arrays"]
-    mean = float(np.mean([array.numpy().mean(dtype=np.float64) for array in arrays.values()]))
+    mean = float(np.mean([values(array).mean(dtype=np.float64) for array in arrays.values()]))
     metrics = MetricRecord({"num-examples": 1, "mean": mean, "rounds_seen": _count(context) - 1})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
 

@@ -1,0 +1,172 @@
+"""What members count before the first round, and the encoding that the coordinator makes of the totals.
+
+Two steps, each one message to every member and one summed reply: coarse counts, then fine counts inside the intervals
+that follow from the coarse ones. Only whole numbers of rows leave a member, and only their totals over all members are
+used.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jointrisk.canonical import canonical_json
+from jointrisk.errors import CorruptError
+from jointrisk.federation.contract import Feature, FeatureContract
+from jointrisk.learning import binning
+from jointrisk.learning.binning import Counts
+from jointrisk.learning.encoding import (
+    BUCKETS,
+    CategoryEncoding,
+    Encoding,
+    FeatureEncoding,
+    FlagEncoding,
+    NumericEncoding,
+    Rows,
+    is_open,
+)
+
+Form = dict[str, tuple[tuple[int, ...], str]]
+"""Names of arrays, their shapes and types."""
+Totals = Mapping[str, NDArray[np.generic]]
+_WORDS: Final = "words/"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the rounds go by.
+
+    Attributes:
+        encoding: of the contract's features.
+        goods: rows of all members that train, without the bad ones.
+        bads: the bad ones.
+    """
+
+    encoding: Encoding
+    goods: int
+    bads: int
+
+    def payload(self) -> bytes:
+        """Return the canonical bytes that are sent with every round."""
+        return canonical_json({"encoding": self.encoding.model_dump(mode="json"), "rows": [self.goods, self.bads]})
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> "Prepared":
+        """Read what :meth:`payload` wrote.
+
+        Raises:
+            CorruptError: it is something else.
+        """
+        try:
+            data = json.loads(payload)
+            goods, bads = (int(count) for count in data["rows"])
+            encoding = canonical_json(data["encoding"])
+        except (ValueError, KeyError, TypeError):
+            raise CorruptError("expected what the preparation of a run came to, got something else") from None
+        return cls(Encoding.from_payload(encoding), goods, bads)
+
+
+def coarse_form(contract: FeatureContract) -> Form:
+    """Return the form of a member's coarse counts."""
+    form: Form = {"labels": ((2,), "int64"), "coarse": ((len(_numeric(contract)), binning.COARSE_CELLS), "int64")}
+    return form | {f"{_WORDS}{place}": ((size,), "int64") for place, size in _vocabularies(contract)}
+
+
+def coarse_counts(contract: FeatureContract, rows: Rows, labels: NDArray[np.integer]) -> dict[str, Counts]:
+    """Return a member's counts of goods and bads, of cells of the fixed grid, and of words.
+
+    Args:
+        contract: what the columns are.
+        rows: see :mod:`jointrisk.learning.encoding`.
+        labels: 1 for bad.
+    """
+    grid = binning.coarse_boundaries()
+    cells = [binning.count_cells(rows[:, place], grid, binning.COARSE_CELLS) for place in _numeric(contract)]
+    counts = {
+        "labels": np.bincount(labels.astype(np.intp), minlength=2).astype(np.int64),
+        "coarse": np.array(cells, dtype=np.int64).reshape(len(cells), binning.COARSE_CELLS),
+    }
+    for place, size in _vocabularies(contract):
+        present = rows[:, place][~np.isnan(rows[:, place])].astype(np.intp)
+        counts[f"{_WORDS}{place}"] = np.bincount(present, minlength=size).astype(np.int64)
+    return counts
+
+
+def intervals_of(contract: FeatureContract, coarse: Totals, minimum: int) -> list[NDArray[np.float64]]:
+    """Return for each numeric feature the ends of the intervals in which rows are counted finely."""
+    del contract
+    return [binning.choose_intervals(row, minimum) for row in np.asarray(coarse["coarse"], dtype=np.int64)]
+
+
+def fine_form(contract: FeatureContract) -> Form:
+    """Return the form of a member's fine counts."""
+    return {"fine": ((len(_numeric(contract)), binning.FINE_CELLS), "int64")}
+
+
+def fine_counts(contract: FeatureContract, rows: Rows, intervals: Sequence[NDArray[np.float64]]) -> dict[str, Counts]:
+    """Return a member's counts inside the intervals that :func:`intervals_of` chose."""
+    cells = [_fine(rows[:, place], ends) for place, ends in zip(_numeric(contract), intervals, strict=True)]
+    return {"fine": np.array(cells, dtype=np.int64).reshape(len(cells), binning.FINE_CELLS)}
+
+
+def prepare(contract: FeatureContract, coarse: Totals, fine: Totals, *, bins: int, minimum: int) -> Prepared:
+    """Return the encoding that the totals give; the same for the same totals.
+
+    Args:
+        contract: what the columns are.
+        coarse: totals of the first step.
+        fine: totals of the second.
+        bins: the most bins of a numeric feature.
+        minimum: the fewest rows, of all members together, behind a bin or a word.
+    """
+    ends = dict(zip(_numeric(contract), intervals_of(contract, coarse, minimum), strict=True))
+    cells = dict(zip(_numeric(contract), np.asarray(fine["fine"], dtype=np.int64), strict=True))
+    encodings: list[FeatureEncoding] = []
+    for place, feature in enumerate(contract.features):
+        if feature.kind == "numeric":
+            encodings.append(_numeric_encoding(feature, ends[place], cells[place], bins, minimum))
+        elif feature.kind == "flag":
+            encodings.append(FlagEncoding(name=feature.name, missing=feature.missing == "allowed"))
+        else:
+            encodings.append(_category_encoding(feature, np.asarray(coarse[f"{_WORDS}{place}"]), minimum))
+    goods, bads = (int(count) for count in np.asarray(coarse["labels"]))
+    return Prepared(Encoding(features=tuple(encodings)), goods, bads)
+
+
+def _fine(column: Rows, ends: NDArray[np.float64]) -> Counts:
+    boundaries = binning.fine_boundaries(ends) if len(ends) else ends
+    return binning.count_cells(column, boundaries, binning.FINE_CELLS)
+
+
+def _numeric_encoding(
+    feature: Feature, ends: NDArray[np.float64], cells: Counts, bins: int, minimum: int
+) -> NumericEncoding:
+    edges = np.empty(0)
+    if len(ends):
+        edges = binning.choose_edges(binning.fine_boundaries(ends), cells, bins, minimum)
+    single = np.unique(edges.astype(np.float32))
+    kept = tuple(float(edge) for edge in single) if len(single) > 1 else ()
+    return NumericEncoding(name=feature.name, missing=feature.missing == "allowed", edges=kept)
+
+
+def _category_encoding(feature: Feature, counts: NDArray[np.generic], minimum: int) -> CategoryEncoding:
+    kept = tuple(int(code) for code in np.flatnonzero(np.asarray(counts, dtype=np.int64) >= minimum))
+    return CategoryEncoding(
+        name=feature.name,
+        missing=feature.missing == "allowed",
+        hashed=is_open(feature),
+        kept=kept,
+        other=len(kept) < len(counts),
+    )
+
+
+def _numeric(contract: FeatureContract) -> list[int]:
+    return [place for place, feature in enumerate(contract.features) if feature.kind == "numeric"]
+
+
+def _vocabularies(contract: FeatureContract) -> list[tuple[int, int]]:
+    categories = [(place, feature) for place, feature in enumerate(contract.features) if feature.kind == "category"]
+    return [(place, BUCKETS if f.categories is None else len(f.categories)) for place, f in categories]
