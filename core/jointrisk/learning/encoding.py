@@ -14,6 +14,7 @@ Rows are float32 [rows, features] in the contract's order: NaN for missing, the 
 """
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
@@ -52,7 +53,7 @@ class NumericEncoding(Settings):
     @field_validator("edges")
     @classmethod
     def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if len(edges) == 1 or any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
+        if len(edges) == 1 or any(low >= high for low, high in itertools.pairwise(edges)):
             raise ValueError("expected none, or two or more edges, each above the one before")
         if any(float(np.float32(edge)) != edge for edge in edges):
             raise ValueError("expected edges in single precision")
