@@ -7,7 +7,7 @@ import click
 import typer
 
 from jointrisk.commandline.options import default_home
-from jointrisk_coordinator.commands import audit, contract, members, runs, setup
+from jointrisk_coordinator.commands import audit, contract, members, models, runs, setup
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -20,7 +20,7 @@ def coordinator(
         typer.Option(help="State directory.", envvar="JOINTRISK_COORDINATOR_HOME", show_default="per user"),
     ] = None,
 ) -> None:
-    """Run a federation: membership, feature contract, training runs."""
+    """Run a federation: membership, feature contract, training runs, models."""
     context.obj = home or default_home("coordinator")
 
 
@@ -28,6 +28,7 @@ setup.register(app)
 members.register(app)
 app.add_typer(contract.app, name="contract")
 app.add_typer(runs.app, name="runs")
+app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 
 

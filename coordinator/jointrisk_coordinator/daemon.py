@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 
 import structlog
@@ -15,7 +16,8 @@ from jointrisk import __version__
 from jointrisk.clock import utc_now
 from jointrisk.errors import JointriskError, UnauthenticatedError
 from jointrisk.federation.certificates import Identity
-from jointrisk.federation.signing import sign_document
+from jointrisk.federation.signing import Signed, sign_document
+from jointrisk.learning.bundle import Lineage
 from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc import tls
@@ -29,6 +31,8 @@ from jointrisk.rpc.v1 import (
     join_pb2_grpc,
     membership_pb2,
     membership_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
     training_pb2,
 )
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
@@ -43,9 +47,11 @@ from jointrisk_coordinator.membership.office import MembershipOffice
 from jointrisk_coordinator.membership.service import JoinServicer, MembershipServicer
 from jointrisk_coordinator.membership.throttle import Throttle
 from jointrisk_coordinator.operator_service import Endpoints, OperatorService
+from jointrisk_coordinator.registry import ModelRegistry
+from jointrisk_coordinator.registry.service import ModelServicer
 from jointrisk_coordinator.runs.control import Federation
 from jointrisk_coordinator.runs.hub import Hub
-from jointrisk_coordinator.runs.ledger import RunLedger
+from jointrisk_coordinator.runs.ledger import RunLedger, RunView
 from jointrisk_coordinator.runs.service import TrainingService
 from jointrisk_coordinator.runs.session import Versions
 from jointrisk_coordinator.runs.supervisor import RunSupervisor
@@ -102,6 +108,7 @@ class _Parts:
     audit: AuditLog
     office: MembershipOffice
     contracts: ContractRegistry
+    models: ModelRegistry
     hub: Hub
     supervisor: RunSupervisor
 
@@ -111,28 +118,36 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
     store = await asyncio.to_thread(open_database, state, settings)
     audit = AuditLog(store, authority.identity_key)
     office = await asyncio.to_thread(MembershipOffice, store, authority, _rules(settings), audit)
-    contracts = await asyncio.to_thread(
-        ContractRegistry, store, lambda kind, payload: sign_document(kind, payload, authority.identity_key), audit
-    )
+
+    def sign(kind: str, payload: bytes) -> Signed:
+        return sign_document(kind, payload, authority.identity_key)
+
+    contracts = await asyncio.to_thread(ContractRegistry, store, sign, audit)
+    models = await asyncio.to_thread(ModelRegistry, store, state.path("models"), sign, authority.public_key, audit)
     hub = Hub(
         state.path("runs"),
         audit,
         settings.training,
-        lambda: Versions(office.roster.version, contracts.current_version),
+        lambda: Versions(office.roster.version, contracts.current_version, models.current_number),
     )
     federation = Federation(
         members=lambda: office.history.members,
         contract_version=lambda: contracts.current_version,
         contract=contracts.payload,
+        publish=lambda run, folder: _publish(models, run, folder),
     )
     loop = asyncio.get_running_loop()
 
     def close_streams(member_id: str) -> None:
         loop.call_soon_threadsafe(hub.close_member, member_id, "the certificate of this stream is no longer accepted")
 
+    def announce() -> None:
+        loop.call_soon_threadsafe(hub.announce)
+
     office.on_removed.append(close_streams)
+    models.on_published.append(announce)
     supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
-    return _Parts(store, authority, audit, office, contracts, hub, supervisor)
+    return _Parts(store, authority, audit, office, contracts, models, hub, supervisor)
 
 
 async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: CoordinatorSettings, parts: _Parts) -> None:
@@ -145,8 +160,9 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
     contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.store), members)
+    model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), members)
     TrainingService(parts.hub, _current_member(parts.office)).add_to(members)
-    add_health_and_reflection(members, _services(membership_pb2, contract_pb2, training_pb2))
+    add_health_and_reflection(members, _services(membership_pb2, contract_pb2, model_pb2, training_pb2))
 
     joining = new_server(Guard([check_protocol], _recorder(parts.audit)), max_message_bytes=_LARGEST_JOIN)
     join_port = bind(joining, settings.listen.join_address, tls.open_server_credentials(certificate, ca))
@@ -157,6 +173,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     operator = new_server(Guard([check_protocol]))
     service = OperatorService(parts.office, parts.contracts, parts.hub, parts.supervisor, endpoints)
     coordinator_operator_pb2_grpc.add_CoordinatorOperatorServicer_to_server(service, operator)
+    model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), operator)
     path = prepare_socket(state.root)
     bind_unix(operator, path)
 
@@ -166,6 +183,10 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     close_to_others(path)
     stack.callback(path.unlink, missing_ok=True)
     log.info("daemon.ready", address=endpoints.address, join_address=endpoints.join_address)
+
+
+def _publish(models: ModelRegistry, run: RunView, folder: Path) -> None:
+    models.publish(folder, Lineage(run_id=run.run_id, members=tuple(run.accepted), started_at=run.started_at))
 
 
 def _rules(settings: CoordinatorSettings) -> MembershipRules:

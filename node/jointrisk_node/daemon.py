@@ -75,6 +75,8 @@ class _News:
     def __init__(self, membership: Membership, contracts: ContractLedger) -> None:
         self.roster = asyncio.Event()
         self.contract = asyncio.Event()
+        self.model = asyncio.Event()
+        self._model = 0
         self._membership = membership
         self._contracts = contracts
 
@@ -82,13 +84,16 @@ class _News:
         """Return the versions that this node has."""
         return Known(self._membership.roster.version, self._contracts.current_version())
 
-    def seen(self, roster: int, contract: int) -> None:
+    def seen(self, roster: int, contract: int, model: int) -> None:
         """Note the versions that are current; what is newer is fetched at once."""
         known = self.known()
         if roster > known.roster:
             self.roster.set()
         if contract > known.contract:
             self.contract.set()
+        if model > self._model:
+            self._model = model
+            self.model.set()
 
 
 @asynccontextmanager

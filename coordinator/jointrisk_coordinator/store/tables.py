@@ -10,6 +10,7 @@ from jointrisk_coordinator.store import Base
 TABLE_MODULES: Final[tuple[str, ...]] = (
     "jointrisk_coordinator.contracts.tables",
     "jointrisk_coordinator.membership.tables",
+    "jointrisk_coordinator.registry.tables",
     "jointrisk_coordinator.runs.tables",
 )
 """Every module with tables on ``Base``, such as ``jointrisk_coordinator.runs``; a new one is added here."""

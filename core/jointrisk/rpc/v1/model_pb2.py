@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jointrisk/v1/model.proto\x12\x0cjointrisk.v1\"\"\n\x11ListModelsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\r\"B\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.jointrisk.v1.PublishedModel\"\x99\x02\n\x0ePublishedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x14\n\x0cpublished_at\x18\x05 \x01(\t\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x07 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x08 \x01(\r\x12:\n\x07metrics\x18\t \x03(\x0b\x32).jointrisk.v1.PublishedModel.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"3\n\x0fGetModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"*\n\nModelChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"(\n\x14\x44\x65scribeModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"U\n\x10ModelDescription\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\"\x11\n\x0fListKeptRequest\"H\n\rKeptModelList\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.jointrisk.v1.KeptModel\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\xfc\x01\n\tKeptModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x04 \x01(\r\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x13\n\x0breceived_at\x18\x06 \x01(\t\x12\x12\n\nchanged_at\x18\x07 \x01(\t\x12\x35\n\x07metrics\x18\x08 \x03(\x0b\x32$.jointrisk.v1.KeptModel.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"(\n\x14\x41\x63tivateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"&\n\x12RetireModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t2\xfb\x01\n\x0cModelService\x12O\n\nListModels\x12\x1f.jointrisk.v1.ListModelsRequest\x1a .jointrisk.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1d.jointrisk.v1.GetModelRequest\x1a\x18.jointrisk.v1.ModelChunk0\x01\x12S\n\rDescribeModel\x12\".jointrisk.v1.DescribeModelRequest\x1a\x1e.jointrisk.v1.ModelDescription2\xbd\x02\n\x10NodeModelService\x12\x46\n\x08ListKept\x12\x1d.jointrisk.v1.ListKeptRequest\x1a\x1b.jointrisk.v1.KeptModelList\x12S\n\rDescribeModel\x12\".jointrisk.v1.DescribeModelRequest\x1a\x1e.jointrisk.v1.ModelDescription\x12G\n\x08\x41\x63tivate\x12\".jointrisk.v1.ActivateModelRequest\x1a\x17.jointrisk.v1.KeptModel\x12\x43\n\x06Retire\x12 .jointrisk.v1.RetireModelRequest\x1a\x17.jointrisk.v1.KeptModelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jointrisk/v1/model.proto\x12\x0cjointrisk.v1\"\"\n\x11ListModelsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\r\"B\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.jointrisk.v1.PublishedModel\"\x99\x02\n\x0ePublishedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x14\n\x0cpublished_at\x18\x05 \x01(\t\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x07 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x08 \x01(\r\x12:\n\x07metrics\x18\t \x03(\x0b\x32).jointrisk.v1.PublishedModel.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"3\n\x0fGetModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"*\n\nModelChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"(\n\x14\x44\x65scribeModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"U\n\x10ModelDescription\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t2\xfb\x01\n\x0cModelService\x12O\n\nListModels\x12\x1f.jointrisk.v1.ListModelsRequest\x1a .jointrisk.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1d.jointrisk.v1.GetModelRequest\x1a\x18.jointrisk.v1.ModelChunk0\x01\x12S\n\rDescribeModel\x12\".jointrisk.v1.DescribeModelRequest\x1a\x1e.jointrisk.v1.ModelDescriptionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PUBLISHEDMODEL_METRICSENTRY']._loaded_options = None
   _globals['_PUBLISHEDMODEL_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_KEPTMODEL_METRICSENTRY']._loaded_options = None
-  _globals['_KEPTMODEL_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_LISTMODELSREQUEST']._serialized_start=42
   _globals['_LISTMODELSREQUEST']._serialized_end=76
   _globals['_LISTMODELSRESPONSE']._serialized_start=78
@@ -51,20 +49,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEMODELREQUEST']._serialized_end=567
   _globals['_MODELDESCRIPTION']._serialized_start=569
   _globals['_MODELDESCRIPTION']._serialized_end=654
-  _globals['_LISTKEPTREQUEST']._serialized_start=656
-  _globals['_LISTKEPTREQUEST']._serialized_end=673
-  _globals['_KEPTMODELLIST']._serialized_start=675
-  _globals['_KEPTMODELLIST']._serialized_end=747
-  _globals['_KEPTMODEL']._serialized_start=750
-  _globals['_KEPTMODEL']._serialized_end=1002
-  _globals['_KEPTMODEL_METRICSENTRY']._serialized_start=382
-  _globals['_KEPTMODEL_METRICSENTRY']._serialized_end=428
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1004
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1044
-  _globals['_RETIREMODELREQUEST']._serialized_start=1046
-  _globals['_RETIREMODELREQUEST']._serialized_end=1084
-  _globals['_MODELSERVICE']._serialized_start=1087
-  _globals['_MODELSERVICE']._serialized_end=1338
-  _globals['_NODEMODELSERVICE']._serialized_start=1341
-  _globals['_NODEMODELSERVICE']._serialized_end=1658
+  _globals['_MODELSERVICE']._serialized_start=657
+  _globals['_MODELSERVICE']._serialized_end=908
 # @@protoc_insertion_point(module_scope)

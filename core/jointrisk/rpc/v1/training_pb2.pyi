@@ -196,6 +196,7 @@ class Welcome(_message.Message):
     PARTIAL_FIELD_NUMBER: _builtins.int
     FORGOTTEN_FIELD_NUMBER: _builtins.int
     ENDED_RUNS_FIELD_NUMBER: _builtins.int
+    MODEL_NUMBER_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version that both sides use on this stream."""
     software_version: _builtins.str
@@ -206,6 +207,8 @@ class Welcome(_message.Message):
     chunk_bytes: _builtins.int
     roster_version: _builtins.int
     contract_version: _builtins.int
+    model_number: _builtins.int
+    """Number of the model that was published last, 0 for none."""
     @_builtins.property
     def partial(self) -> _containers.RepeatedCompositeFieldContainer[Global___Progress]:
         """Replies of which the coordinator has only the beginning."""
@@ -232,10 +235,11 @@ class Welcome(_message.Message):
         partial: _abc.Iterable[Global___Progress] | None = ...,
         forgotten: _abc.Iterable[_builtins.str] | None = ...,
         ended_runs: _abc.Iterable[_builtins.str] | None = ...,
+        model_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "contract_version", b"contract_version", "ended_runs", b"ended_runs", "forgotten", b"forgotten", "heartbeat_ms", b"heartbeat_ms", "lease_ms", b"lease_ms", "max_message_bytes", b"max_message_bytes", "partial", b"partial", "protocol_version", b"protocol_version", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "contract_version", b"contract_version", "ended_runs", b"ended_runs", "forgotten", b"forgotten", "heartbeat_ms", b"heartbeat_ms", "lease_ms", b"lease_ms", "max_message_bytes", b"max_message_bytes", "model_number", b"model_number", "partial", b"partial", "protocol_version", b"protocol_version", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -469,18 +473,21 @@ class Heartbeat(_message.Message):
 
     ROSTER_VERSION_FIELD_NUMBER: _builtins.int
     CONTRACT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_NUMBER_FIELD_NUMBER: _builtins.int
     roster_version: _builtins.int
     """From the coordinator: the versions that are current, so that the node fetches what is new."""
     contract_version: _builtins.int
+    model_number: _builtins.int
     def __init__(
         self,
         *,
         roster_version: _builtins.int = ...,
         contract_version: _builtins.int = ...,
+        model_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "roster_version", b"roster_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "model_number", b"model_number", "roster_version", b"roster_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

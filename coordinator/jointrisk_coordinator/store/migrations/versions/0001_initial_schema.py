@@ -78,6 +78,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version", name=op.f("pk_contract")),
     )
     op.create_table(
+        "model",
+        sa.Column("model_id", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("total_bytes", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("manifest", sa.Text(), nullable=False),
+        sa.Column("published_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("model_id", name=op.f("pk_model")),
+        sa.UniqueConstraint("number", name=op.f("uq_model_number")),
+    )
+    op.create_table(
         "roster",
         sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,40 @@
+"""A model's manifest as people and programs see it."""
+
+import json as json_module
+from typing import TYPE_CHECKING
+
+from jointrisk.commandline.output import show_fields, show_json
+
+if TYPE_CHECKING:
+    from jointrisk.rpc.v1.model_pb2 import ModelDescription
+
+
+def show_manifest(described: "ModelDescription", *, json: bool) -> None:
+    """Print what a daemon says of a model.
+
+    Args:
+        described: its answer.
+        json: the whole manifest, for programs.
+    """
+    manifest = json_module.loads(described.manifest)
+    if json:
+        show_json({"state": described.state, "sha256": described.sha256, "manifest": manifest})
+        return
+    facts, lineage = manifest["facts"], manifest["lineage"]
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(facts["metrics"].items()))
+    show_fields(
+        {
+            "model": described.model_id,
+            "state": described.state,
+            "sha-256": described.sha256,
+            "task": f"{facts['task']}, {facts['architecture']}",
+            "contract": f"version {facts['contract_version']}, {facts['contract_digest']}",
+            "metrics": metrics,
+            "run": f"{lineage['run_id']}, started {lineage['started_at']}",
+            "members": ", ".join(lineage["members"]),
+            "rounds": f"{facts['rounds']}, best {facts['best_round']}, {facts['strategy']}",
+            "code": facts["code_version"],
+            "aggregation": facts["privacy"]["aggregation"],
+            "differential privacy": facts["privacy"]["differential_privacy"],
+        }
+    )
