@@ -29,12 +29,25 @@ def open_server_credentials(current: Callable[[], KeyPair], ca: bytes) -> grpc.S
 
 
 def _dynamic(current: Callable[[], KeyPair], ca: bytes, *, require_client: bool) -> grpc.ServerCredentials:
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        pair = current()
+    served = current()
+
+    def configuration(pair: KeyPair) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)], ca)
 
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        # None unless it did change: gRPC frees the present configuration when it gets another, while handshakes may
+        # still use it, and the process dies (grpc/grpc#36693). gRPC calls this under a lock.
+        nonlocal served
+        pair = current()
+        if pair == served:
+            return None
+        served = pair
+        return configuration(pair)
+
     return grpc.dynamic_ssl_server_credentials(
-        configuration(), configuration, require_client_authentication=require_client
+        configuration(served),
+        changed,  # type: ignore[arg-type] # None is documented, and missing in types-grpcio
+        require_client_authentication=require_client,
     )
 
 
