@@ -14,8 +14,9 @@ from jointrisk.errors import JointriskError
 from jointrisk.federation.certificates import KeyPair
 from jointrisk.federation.names import COORDINATOR_SERVER_NAME
 from jointrisk.masterkey import MasterKey
-from jointrisk.rpc.channel import channel
+from jointrisk.protocol import user_agent
 from jointrisk.rpc.errors import from_rpc
+from jointrisk.rpc.tls import channel_credentials
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.statedir import StateDir
 from jointrisk_node.membership.keys import NodeKeys
@@ -49,8 +50,16 @@ class HostileNode:
         return cls(name, address, ca, keys.transport(), keys.identity())
 
     def channel(self) -> aio.Channel:
-        """Return a channel to the coordinator with the member's certificate."""
-        return channel(self.address, ca=self.ca, pair=self.pair, server_name=COORDINATOR_SERVER_NAME)
+        """Return a channel to the coordinator with the member's certificate, which takes little that is not read."""
+        options: list[tuple[str, str | int]] = [
+            ("grpc.ssl_target_name_override", COORDINATOR_SERVER_NAME),
+            ("grpc.primary_user_agent", user_agent()),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", 64 << 10),
+        ]
+        return aio.secure_channel(self.address, channel_credentials(self.ca, self.pair), options=options)
 
     def hello(self, **changed: Any) -> pb.NodeFrame:
         """Return the greeting of an honest node, or one with other fields."""
