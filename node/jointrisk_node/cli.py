@@ -7,7 +7,7 @@ import click
 import typer
 
 from jointrisk.commandline.options import default_home
-from jointrisk_node.commands import audit, data, doctor, members, setup
+from jointrisk_node.commands import audit, data, doctor, members, models, setup
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -29,6 +29,7 @@ doctor.register(app)
 members.register(app)
 app.add_typer(members.app, name="members")
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 
 

@@ -1,5 +1,6 @@
 """Channels to the coordinator, with the certificate as it is now."""
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from grpc import aio
@@ -9,11 +10,15 @@ from jointrisk.rpc.channel import channel
 from jointrisk.rpc.v1.contract_pb2 import GetContractRequest, GetContractResponse
 from jointrisk.rpc.v1.contract_pb2_grpc import ContractServiceStub
 from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceStub
+from jointrisk.rpc.v1.model_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, ModelChunk
+from jointrisk.rpc.v1.model_pb2_grpc import ModelServiceStub
 from jointrisk_node.membership.link import CALL_SECONDS, coordinator_errors
 from jointrisk_node.membership.membership import Membership
 
 if TYPE_CHECKING:
     from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceAsyncStub
+
+_TRANSFER_SECONDS = 3600.0  # what has arrived by then stays
 
 
 class CoordinatorChannel:
@@ -58,3 +63,22 @@ class CoordinatorChannel:
         """
         with coordinator_errors():
             return await ContractServiceStub(self._channel).GetContract(request, timeout=CALL_SECONDS)
+
+    async def models(self) -> ListModelsResponse:
+        """Ask which models are published.
+
+        Raises:
+            JointriskError: what a failed call stands for.
+        """
+        with coordinator_errors():
+            return await ModelServiceStub(self._channel).ListModels(ListModelsRequest(), timeout=CALL_SECONDS)
+
+    async def model(self, request: GetModelRequest) -> AsyncIterator[ModelChunk]:
+        """Receive a model's bundle piece by piece.
+
+        Raises:
+            JointriskError: what a failed call stands for.
+        """
+        with coordinator_errors():
+            async for chunk in ModelServiceStub(self._channel).GetModel(request, timeout=_TRANSFER_SECONDS):
+                yield chunk

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +14,7 @@ from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.guard import Guard
 from jointrisk.rpc.server import bind_unix, check_protocol, new_server
-from jointrisk.rpc.v1 import node_operator_pb2_grpc
+from jointrisk.rpc.v1 import node_model_pb2_grpc, node_operator_pb2_grpc
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
@@ -24,6 +24,8 @@ from jointrisk_node.database import open_database
 from jointrisk_node.membership.keys import NodeKeys
 from jointrisk_node.membership.link import MembershipLink
 from jointrisk_node.membership.membership import Membership
+from jointrisk_node.models import ModelDesk, ModelLedger
+from jointrisk_node.models.service import NodeModelServicer
 from jointrisk_node.operator_service import OperatorService
 from jointrisk_node.settings import NodeSettings
 from jointrisk_node.training.gate import Gate
@@ -65,6 +67,7 @@ class _Parts:
     membership_link: MembershipLink
     contracts: ContractLedger
     desk: ContractDesk
+    models: ModelDesk
     news: "_News"
     link: Link
 
@@ -106,7 +109,7 @@ async def _node(state: StateDir, settings: NodeSettings, key: MasterKey) -> Asyn
         stack.push_async_callback(asyncio.to_thread, parts.audit.append, "daemon.stopped")
         stack.push_async_callback(parts.channel.close)
         await _serve_operator(stack, state, parts)
-        for loop in (_keep_membership(parts, settings), _keep_contract(parts)):
+        for loop in (_keep_membership(parts, settings), _keep_contract(parts), _keep_models(parts, settings)):
             stack.callback(asyncio.create_task(loop).cancel)
         await parts.link.start()
         stack.push_async_callback(parts.link.stop, _GRACE_SECONDS)
@@ -122,6 +125,8 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
     channel = CoordinatorChannel(membership)
     contracts = ContractLedger(store, membership.coordinator_key, audit)
     desk = ContractDesk(contracts, channel.contract)
+    ledger = ModelLedger(store, state.path("models"), audit)
+    models = ModelDesk(ledger, channel, membership.coordinator_key, desk.payload)
     news = _News(membership, contracts)
 
     def trusted_members() -> list[str]:
@@ -139,13 +144,14 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         seen=news.seen,
     )
     membership_link = MembershipLink(membership, channel.membership)
-    return _Parts(store, audit, membership, channel, membership_link, contracts, desk, news, link)
+    return _Parts(store, audit, membership, channel, membership_link, contracts, desk, models, news, link)
 
 
 async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts) -> None:
     server = new_server(Guard([check_protocol]))
     service = OperatorService(parts.membership, parts.membership_link, parts.contracts, parts.link, utc_now())
     node_operator_pb2_grpc.add_NodeOperatorServicer_to_server(service, server)
+    node_model_pb2_grpc.add_NodeModelServiceServicer_to_server(NodeModelServicer(parts.models), server)
     path = prepare_socket(state.root)
     bind_unix(server, path)
     await server.start()
@@ -181,3 +187,19 @@ async def _keep_contract(parts: _Parts) -> None:
             log.warning("contract.not_current", code=error.code, reason=error.message)
         await parts.news.contract.wait()
         parts.news.contract.clear()
+
+
+async def _keep_models(parts: _Parts, settings: NodeSettings) -> None:
+    """Fetch models at the start, whenever a newer one is announced, and again where that failed."""
+    while True:
+        parts.news.model.clear()
+        try:
+            await parts.models.refresh()
+        except UnavailableError as error:
+            log.info("model.coordinator_unavailable", reason=error.message)
+        except JointriskError as error:
+            log.warning("model.not_current", code=error.code, reason=error.message)
+        except OSError as error:
+            log.warning("model.not_stored", reason=error.strerror)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(parts.news.model.wait(), settings.membership.roster_poll.total_seconds())

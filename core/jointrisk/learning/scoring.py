@@ -15,9 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jointrisk.canonical import canonical_json
-from jointrisk.errors import CorruptError, VersionMismatchError
+from jointrisk.errors import CorruptError, RefusedError, VersionMismatchError
+from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.bundle import Arrays, Bundle
-from jointrisk.learning.encoding import BUCKETS, CategoryEncoding, Encoding, FeatureEncoding, NumericEncoding, Rows
+from jointrisk.learning.encoding import (
+    BUCKETS,
+    CategoryEncoding,
+    Encoding,
+    FeatureEncoding,
+    NumericEncoding,
+    Rows,
+    is_open,
+)
 
 ARCHITECTURES: Final = ("mlp", "scorecard")
 """What can be scored here."""
@@ -52,7 +61,7 @@ class Scorer:
         self, encoding: Encoding, networks: list[list[Layer]], average: Literal["log odds", "probability"]
     ) -> None:
         _check(encoding, networks)
-        self.features = len(encoding.features)
+        self._features = [(feature.name, feature.kind, _is_hashed(feature)) for feature in encoding.features]
         self._average = average
         self._networks = networks
         first = [network[0] for network in networks]
@@ -83,6 +92,15 @@ class Scorer:
                 remedy="Install the version of jointrisk that the coordinator runs.",
             )
         return cls(Encoding.from_payload(canonical_json(facts.encoding)), networks_of(bundle.arrays), average)
+
+    def require_fit(self, contract: FeatureContract) -> None:
+        """Do nothing when the model's inputs are this contract's features, in its order.
+
+        Raises:
+            RefusedError: they are not.
+        """
+        if self._features != [(feature.name, feature.kind, is_open(feature)) for feature in contract.features]:
+            raise RefusedError("the model's inputs are not the features of the contract that it names")
 
     def log_odds(self, rows: Rows) -> NDArray[np.float64]:
         """Return the log odds of default of every row, float64 [rows].
@@ -179,6 +197,10 @@ class _Table:
         with np.errstate(over="ignore"):
             share = np.clip((column - edges[place]) * self.rise[place], 0, 1).astype(np.float32)
         return np.where(missing, last + 1, place), np.where(missing, np.float32(0), share)
+
+
+def _is_hashed(feature: FeatureEncoding) -> bool:
+    return isinstance(feature, CategoryEncoding) and feature.hashed
 
 
 def _inputs(feature: FeatureEncoding) -> int:

@@ -10,6 +10,7 @@ from jointrisk_node.store import Base
 TABLE_MODULES: Final[tuple[str, ...]] = (
     "jointrisk_node.contracts.tables",
     "jointrisk_node.membership.tables",
+    "jointrisk_node.models.tables",
 )
 """Every module with tables on ``Base``, such as ``jointrisk_node.joining``; a new one is added here."""
 

@@ -72,4 +72,14 @@ def upgrade() -> None:
         sa.Column("roster_signature", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_membership")),
     )
+    op.create_table(
+        "model",
+        sa.Column("model_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("manifest", sa.Text(), nullable=False),
+        sa.Column("received_at", UtcDateTime(), nullable=False),
+        sa.Column("changed_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("model_id", name=op.f("pk_model")),
+    )
     # ### end Alembic commands ###

@@ -1,0 +1,88 @@
+"""``models list | show | activate | retire``."""
+
+from typing import Annotated
+
+import typer
+
+from jointrisk.commandline.options import Json, home
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Models that this node has verified.")
+ModelId = Annotated[str, typer.Argument(help="The model's name, or an unambiguous beginning of it.")]
+
+
+@app.command("list")
+def list_models(context: typer.Context, json: Json = False) -> None:
+    """List the models, after fetching what is new at the coordinator."""
+    from jointrisk.commandline.daemon_call import daemon
+    from jointrisk.commandline.output import show_json, show_table
+    from jointrisk.rpc.v1 import node_model_pb2 as pb
+    from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub
+
+    with daemon(home(context), "node") as channel:
+        listed = NodeModelServiceStub(channel).ListKept(pb.ListKeptRequest())
+    if json:
+        show_json(listed)
+        return
+    show_table(
+        ("model", "state", "architecture", "contract", "auc", "received", "changed"),
+        (
+            (
+                one.model_id,
+                one.state,
+                one.architecture,
+                one.contract_version,
+                f"{one.metrics['auc']:.4f}" if "auc" in one.metrics else "",
+                one.received_at,
+                one.changed_at,
+            )
+            for one in listed.models
+        ),
+        empty="No model yet. A training run of the federation makes one.",
+    )
+    if listed.detail:
+        typer.echo(listed.detail, err=True)
+
+
+@app.command()
+def show(context: typer.Context, model_id: ModelId, json: Json = False) -> None:
+    """Show what a model's signed manifest says: contract, metrics, which run made it of whose data, privacy."""
+    from jointrisk.commandline.daemon_call import daemon
+    from jointrisk.commandline.manifest import show_manifest
+    from jointrisk.rpc.v1.model_pb2 import DescribeModelRequest
+    from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub
+
+    with daemon(home(context), "node") as channel:
+        described = NodeModelServiceStub(channel).DescribeModel(DescribeModelRequest(model_id=model_id))
+    show_manifest(described, json=json)
+
+
+@app.command()
+def activate(context: typer.Context, model_id: ModelId, json: Json = False) -> None:
+    """Score with this model from now on. The one that was active is kept."""
+    from jointrisk.commandline.daemon_call import daemon
+    from jointrisk.commandline.output import show_json
+    from jointrisk.rpc.v1 import node_model_pb2 as pb
+    from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub
+
+    with daemon(home(context), "node") as channel:
+        model = NodeModelServiceStub(channel).Activate(pb.ActivateModelRequest(model_id=model_id))
+    if json:
+        show_json(model)
+        return
+    typer.echo(f"{model.model_id} is active")
+
+
+@app.command()
+def retire(context: typer.Context, model_id: ModelId, json: Json = False) -> None:
+    """Score with this model no more, until it is activated again."""
+    from jointrisk.commandline.daemon_call import daemon
+    from jointrisk.commandline.output import show_json
+    from jointrisk.rpc.v1 import node_model_pb2 as pb
+    from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub
+
+    with daemon(home(context), "node") as channel:
+        model = NodeModelServiceStub(channel).Retire(pb.RetireModelRequest(model_id=model_id))
+    if json:
+        show_json(model)
+        return
+    typer.echo(f"{model.model_id} is retired")
