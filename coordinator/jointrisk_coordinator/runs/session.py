@@ -14,16 +14,16 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from jointrisk import __version__, transfer
-from jointrisk.errors import ConflictError, DeadlineError, InvalidInputError, RefusedError, TooLargeError
+from jointrisk.errors import DeadlineError, InvalidInputError, RefusedError
 from jointrisk.foreign_text import printable
 from jointrisk.protocol import negotiate
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.settings import Duration, Settings
-from jointrisk.transfer import Header, Incoming, Outgoing
+from jointrisk.transfer import Outgoing
+from jointrisk_coordinator.runs.intake import Intake
 from jointrisk_coordinator.runs.quorum import Monotonic
 from jointrisk_coordinator.runs.tickets import Ticket, TicketBook
 
-_REASON_LENGTH = 2000
 _UNREAD_AT_MOST = 1000
 
 
@@ -87,7 +87,7 @@ class Session:
         self._wake = asyncio.Event()
         self._closing = False
         self._outgoing: Outgoing | None = None
-        self._incoming: dict[str, tuple[Ticket, Incoming]] = {}
+        self._intake = Intake(member_id, book, settings.chunk_bytes, settings.max_message_bytes, self.say)
         self._partial: dict[str, int] = {}
         self._last_heard = self._last_beat = monotonic()
         self._handed_over: float | None = None
@@ -100,7 +100,7 @@ class Session:
             RefusedError: the node says that it is somebody else.
         """
         version = negotiate(hello.protocol_min, hello.protocol_max, peer=self.member_id)
-        self._check_name(hello.member_id)
+        self._intake.check_name(hello.member_id)
         for identity in (*hello.held, *(progress.message_id for progress in hello.partial)):
             transfer.check_message_id(identity)
         for run_id in hello.runs:
@@ -152,9 +152,7 @@ class Session:
 
     def release(self) -> None:
         """Let go of files; what has arrived of replies stays for the next stream."""
-        for _, incoming in self._incoming.values():
-            incoming.close()
-        self._incoming.clear()
+        self._intake.release()
         if self._outgoing is not None:
             self._outgoing.close()
             self._outgoing = None
@@ -194,13 +192,13 @@ class Session:
         self._last_heard = self._monotonic()
         match frame.WhichOneof("frame"):
             case "reply":
-                await self._reply(frame.reply)
+                await self._intake.reply(frame.reply)
             case "chunk":
-                await self._chunk(frame.chunk)
+                await self._intake.chunk(frame.chunk)
             case "receipt":
                 self._receipt(frame.receipt)
             case "failure":
-                self._failure(frame.failure)
+                self._intake.failure(frame.failure)
             case "heartbeat":
                 pass
             case "goodbye":
@@ -209,86 +207,11 @@ class Session:
                 raise InvalidInputError(f"frame: expected a node's frame, got {other or 'nothing readable'}")
         return True
 
-    async def _reply(self, reply: pb.Reply) -> None:
-        self._check_name(reply.member_id)
-        header = Header.checked(reply.message_id, reply.total_bytes, reply.sha256, self._settings.max_message_bytes)
-        ticket = self._book.find(self.member_id, header.message_id)
-        if ticket is None:
-            self._too_late(header)
-        elif ticket.reply is not None:
-            if ticket.reply != header:
-                raise ConflictError(f"message {header.message_id[:12]} was answered before, with other content")
-            self._receive_receipt(header.message_id)
-        else:
-            await self._begin(ticket, header, reply)
-
-    def _too_late(self, header: Header) -> None:
-        if self._book.seen_before(header.message_id, header.sha256):
-            self._receive_receipt(header.message_id)
-        else:
-            self.say(pb.CoordinatorFrame(cancel=pb.Cancel(message_id=header.message_id)))
-
-    async def _begin(self, ticket: Ticket, header: Header, reply: pb.Reply) -> None:
-        present, incoming = self._incoming.get(header.message_id, (None, None))
-        # To read what has arrived once more, for a frame of a hundred bytes, would be a present to an attacker.
-        if incoming is None or present is not ticket or incoming.header != header:
-            self._drop_incoming(header.message_id)
-            incoming = await asyncio.to_thread(Incoming, self._book.folder(ticket), header)
-            self._incoming[header.message_id] = (ticket, incoming)
-        await self._write(ticket, incoming, reply.offset, reply.data)
-
-    def _drop_incoming(self, message_id: str) -> None:
-        dropped = self._incoming.pop(message_id, None)
-        if dropped is not None:
-            dropped[1].close()
-
-    async def _chunk(self, chunk: pb.Chunk) -> None:
-        if chunk.message_id not in self._incoming:
-            ticket = self._book.find(self.member_id, transfer.check_message_id(chunk.message_id))
-            if ticket is None or ticket.answered:
-                return  # withdrawn while it was under way, or of a reply that is here already
-            raise InvalidInputError("chunk: expected the reply frame that begins the message first")
-        ticket, incoming = self._incoming[chunk.message_id]
-        await self._write(ticket, incoming, chunk.offset, chunk.data)
-
-    async def _write(self, ticket: Ticket, incoming: Incoming, offset: int, data: bytes) -> None:
-        if len(data) > self._settings.chunk_bytes:
-            raise TooLargeError(f"chunk: expected at most {self._settings.chunk_bytes} bytes, got {len(data)}")
-        incoming.write(offset, data)
-        if incoming.complete:
-            del self._incoming[ticket.message_id]
-            # What is stored has to be noted, even if this stream is replaced at this very moment.
-            await asyncio.shield(self._finish(ticket, incoming))
-
-    async def _finish(self, ticket: Ticket, incoming: Incoming) -> None:
-        try:
-            await asyncio.to_thread(incoming.finish, self._book.reply_path(ticket))
-        except FileNotFoundError:  # withdrawn meanwhile, its files deleted
-            if self._book.is_open(ticket.message_id):
-                raise
-        if self._book.is_open(ticket.message_id):
-            self._book.answer(ticket, incoming.header)
-        self._receive_receipt(ticket.message_id)
-
     def _receipt(self, receipt: pb.Receipt) -> None:
         ticket = self._book.find(self.member_id, transfer.check_message_id(receipt.message_id))
         if ticket is not None:
             ticket.at_node = True
             self._wake.set()
-
-    def _failure(self, failure: pb.Failure) -> None:
-        self._check_name(failure.member_id)
-        ticket = self._book.find(self.member_id, transfer.check_message_id(failure.message_id))
-        if ticket is not None and not ticket.answered:
-            self._book.fail(ticket, printable(failure.code, 40), printable(failure.reason, _REASON_LENGTH))
-        self._receive_receipt(failure.message_id)
-
-    def _receive_receipt(self, message_id: str) -> None:
-        self.say(pb.CoordinatorFrame(receipt=pb.Receipt(message_id=message_id)))
-
-    def _check_name(self, said: str) -> None:
-        if said != self.member_id:
-            raise RefusedError(f"the certificate is {self.member_id}'s, the payload says it is another member's")
 
     def _task_frame(self) -> pb.CoordinatorFrame | None:
         if self._outgoing is not None and self._outgoing.finished:
