@@ -73,7 +73,7 @@ def add_lender(
 
 def run_settings(task: str = "default_model", *, members: int = 2, rounds: int = 2, more: str = "") -> str:
     """Return run settings that a few rows are enough for."""
-    table = "\n[task_settings]\nhidden = 4\nbatch_rows = 16\n" if task == "default_model" else ""
+    table = "\n[task_settings]\nhidden = 4\n" if task == "default_model" else ""
     return (
         f'task = "{task}"\nrounds = {rounds}\nminimum_members = {members}\n'
         f'offer_deadline = "60s"\nround_deadline = "60s"\n{more}{table}'

@@ -5,9 +5,10 @@ nor an address that could carry a password.
 """
 
 import difflib
+import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -26,6 +27,7 @@ _UNITS = {
 }
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,11})(ms|s|m|h|d)")
 _DURATION_EXPECTED = 'a duration such as "30d", "12h", "15m", "90s" or "500ms"'
+_PYDANTICS_WORDS = re.compile(r"^(Value error, |Input should be |\w+ should (have |(?=match )))")
 _SHOWN_AT_MOST = 60
 _ERRORS_SHOWN = 10
 
@@ -43,6 +45,12 @@ def parse_duration(text: str) -> timedelta:
         return int(match[1]) * _UNITS[match[2]]
     except OverflowError:
         raise ValueError("expected a duration of less than 2.7 million years") from None
+
+
+def toml_text(text: str) -> str:
+    """Return a text as it stands between quotation marks in TOML."""
+    # A JSON string is a TOML string, but for one character that JSON leaves as it is.
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")
 
 
 def format_duration(duration: timedelta) -> str:
@@ -92,7 +100,7 @@ def load_toml(path: Path, model: type[_Model]) -> _Model:
         NotFoundError: there is no such file.
         InvalidInputError: it cannot be read, is not TOML, or breaks the model; the message names the keys.
     """
-    return parse_toml(_read(path), model, str(path))
+    return parse_toml(read_toml(path), model, str(path))
 
 
 def parse_toml(text: str, model: type[_Model], where: str) -> _Model:
@@ -107,15 +115,37 @@ def parse_toml(text: str, model: type[_Model], where: str) -> _Model:
         InvalidInputError: it is not TOML, or breaks the model; the message names the keys.
     """
     try:
-        return model.model_validate(tomllib.loads(text))
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"{where} is not TOML: {error}", remedy="Correct it at that place.") from None
+    return validated(values, model, where)
+
+
+def validated(values: Mapping[str, Any], model: type[_Model], where: str) -> _Model:
+    """Read plain data into a model.
+
+    Args:
+        values: the data.
+        model: what it must hold.
+        where: the name of its source, for messages.
+
+    Raises:
+        InvalidInputError: it breaks the model; the message names the keys.
+    """
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         # Not chained: pydantic's own text shows the values.
         raise InvalidInputError(_describe(error, model, where), remedy=f"Correct these keys in {where}.") from None
 
 
-def _read(path: Path) -> str:
+def read_toml(path: Path) -> str:
+    """Return the text of a TOML file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it cannot be read, or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -140,7 +170,7 @@ def _line(one: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{key}: unknown key{_suggestion(place, model)}"
     if one["type"] == "missing":
         return f"{key}: expected a value, got none"
-    expected = one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = _PYDANTICS_WORDS.sub("", one["msg"])
     return f"{key}: expected {expected.removeprefix('expected ')}, got {_shown(place, one['input'])}"
 
 

@@ -9,7 +9,7 @@ from jointrisk.commandline.options import new_master_key
 from jointrisk.errors import ConflictError
 from jointrisk.federation.fingerprint import fingerprint
 from jointrisk.masterkey import MasterKey
-from jointrisk.settings import parse_toml
+from jointrisk.settings import parse_toml, toml_text
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog
 from jointrisk_node.database import open_database
@@ -35,7 +35,7 @@ def initialise(root: Path, source: str, *, descriptor: int | None, new_key_file:
     """
     if (root / FILE).exists():
         raise ConflictError(f"there is a node at {root} already", remedy="Name another directory with --home.")
-    toml = TEMPLATE.format(source=_absolute(source).replace("\\", "\\\\").replace('"', '\\"'))
+    toml = TEMPLATE.format(source=toml_text(_absolute(source)))
     parse_toml(toml, NodeSettings, FILE)
     state = StateDir.create(root)
     new_master_key(state, descriptor, new_key_file)

@@ -102,14 +102,17 @@ def _write_new(path: Path, text: str) -> None:
 
     Raises:
         ConflictError: it is there.
+        NotFoundError: its folder is not.
     """
-    from jointrisk.errors import ConflictError
+    from jointrisk.errors import ConflictError, NotFoundError
 
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise ConflictError(f"{path} exists already", remedy="Name another file with --out.") from None
+    except FileNotFoundError:
+        raise NotFoundError(f"expected a folder {path.parent} for the draft, got none") from None
 
 
 def _summary(drafted: "Draft") -> str:

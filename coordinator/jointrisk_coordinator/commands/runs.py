@@ -31,8 +31,9 @@ def start(
     from jointrisk.commandline.output import show_json
     from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
     from jointrisk.rpc.v1.coordinator_operator_pb2_grpc import CoordinatorOperatorStub
+    from jointrisk.settings import read_toml
 
-    toml = settings.read_text(encoding="utf-8") if settings else ""
+    toml = read_toml(settings) if settings else ""
     with daemon(home(context), "coordinator") as channel:
         run = CoordinatorOperatorStub(channel).StartRun(pb.StartRunRequest(toml=toml))
     if json and not watch_it:

@@ -32,16 +32,17 @@ def init(
     master_key_fd: KeyDescriptor = None,
 ) -> None:
     """Make a state directory: settings file, certificate authority, identity key. Repeat it if it was interrupted."""
+    from jointrisk.settings import toml_text
     from jointrisk_coordinator.initialising import initialise
     from jointrisk_coordinator.settings import TEMPLATE
 
     toml = TEMPLATE.format(
-        name=name,
+        name=toml_text(name),
         founding_members=founding_members,
         approvals_required=approvals_required,
-        address=address,
-        join_address=join_address,
-        public_host=public_host,
+        address=toml_text(address),
+        join_address=toml_text(join_address),
+        public_host=toml_text(public_host),
     )
     made = initialise(home(context), toml, descriptor=master_key_fd, new_key_file=new_master_key)
     typer.echo(f"Made {made.root}; its settings: {made.path('coordinator.toml')}")

@@ -9,6 +9,8 @@ import typer
 from jointrisk.commandline.options import Json, home
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from jointrisk.store import Store
 
 OpenStore = Callable[[Path], "Store"]
@@ -66,13 +68,10 @@ def _list(store: "Store", event: str, last: int, *, json: bool) -> None:
 def _verify(store: "Store", keys: list[str], *, json: bool) -> None:
     from dataclasses import asdict
 
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
     from jointrisk.commandline.output import show_json
     from jointrisk.store import AuditLog
 
-    trusted = [Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)) for key in keys if key]
-    report = AuditLog(store).verify(trusted)
+    report = AuditLog(store).verify([_public_key(key) for key in keys if key])
     if json:
         flaw = asdict(report.flaw) if report.flaw else None
         show_json({"records": report.records, "heads": report.heads, "last_hash": report.last_hash.hex(), "flaw": flaw})
@@ -80,6 +79,25 @@ def _verify(store: "Store", keys: list[str], *, json: bool) -> None:
         typer.echo(f"{report.records} record(s) and {report.heads} signed head(s) are sound.")
         typer.echo(f"Last hash: {report.last_hash.hex()}")
     report.require_sound()
+
+
+def _public_key(text: str) -> "Ed25519PublicKey":
+    """Read an identity key.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from jointrisk.errors import InvalidInputError
+
+    try:
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+    except ValueError:
+        raise InvalidInputError(
+            f"expected an identity key of 64 hex characters, got {len(text)} characters",
+            remedy=f"It stands in {IDENTITY_FILE} of the state directory.",
+        ) from None
 
 
 def _own_key(root: Path) -> str:

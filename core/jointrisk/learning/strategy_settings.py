@@ -1,11 +1,11 @@
 """The strategies that a run can name, and their settings. Light: imported where Flower is not."""
 
-from typing import Any
+from typing import Any, cast
 
-from pydantic import Field, ValidationError
+from pydantic import Field, create_model
 
 from jointrisk.errors import InvalidInputError
-from jointrisk.settings import Settings
+from jointrisk.settings import Settings, validated
 
 
 class FedAvgSettings(Settings):
@@ -60,9 +60,7 @@ def checked(what: str, models: dict[str, type[Settings]], name: str, values: dic
     """
     if name not in models:
         raise InvalidInputError(f'{what}: expected one of {", ".join(sorted(models))}, got "{name}"')
-    try:
-        return models[name].model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"{what}_settings.{place} ({name}): {first['msg']}") from None
+    # Under the key that it has in the run settings, so that a message names that.
+    key = f"{what}_settings"
+    holder = create_model("Holder", __base__=Settings, **{key: (models[name], ...)})  # type: ignore[call-overload]
+    return cast("Settings", getattr(validated({key: values}, holder, f"run settings for {name}"), key))
