@@ -4,6 +4,8 @@ A strategy never sees a single member's reply, only the mean, so that what happe
 replaced by a protocol in which nobody sees it. The seam therefore owns the sending.
 """
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +19,8 @@ from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, Record
 WEIGHT = "num-examples"
 """The metric that says how much a reply weighs: how many rows it stands for."""
 _HEAVIEST = 1e12
+_MOST_METRICS = 200
+_METRIC = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BLOCK = 1 << 17
 
 
@@ -110,8 +114,6 @@ class Expectation:
             InvalidInputError: it cannot; says what was expected.
         """
         _weight(reply)
-        if not self.arrays:
-            return
         arrays = _arrays(reply)
         if {name: (tuple(array.shape), array.dtype) for name, array in arrays.items()} != self.arrays:
             raise InvalidInputError("reply: expected arrays of the names, shapes and types that were sent")
@@ -187,8 +189,12 @@ def _metrics(reply: RecordDict) -> dict[str, float]:
     records = list(reply.metric_records.values())
     if len(records) != 1:
         raise InvalidInputError(f"reply: expected one record of metrics, got {len(records)}")
-    single = {name: value for name, value in records[0].items() if not isinstance(value, list)}
-    return {name: float(value) for name, value in single.items() if name != WEIGHT}
+    if len(records[0]) > _MOST_METRICS or not all(map(_METRIC.fullmatch, records[0])):
+        raise InvalidInputError(f"reply: expected at most {_MOST_METRICS} metrics, named in letters, digits, _, - and .")
+    single = {name: float(value) for name, value in records[0].items() if not isinstance(value, list)}
+    if not all(map(math.isfinite, single.values())):
+        raise InvalidInputError("reply: expected metrics that are finite numbers")
+    return {name: value for name, value in single.items() if name != WEIGHT}
 
 
 def _weight(reply: RecordDict) -> float:
