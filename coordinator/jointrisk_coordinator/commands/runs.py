@@ -174,12 +174,14 @@ _LATEST = 12
 
 def _participants(run: "pb.Run") -> "RenderableType":
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("member", "says", "reason"):
         table.add_column(column)
     for participant in run.participants:
-        table.add_row(participant.member_id, participant.state, participant.reason)
+        # As Text: a member's words are no markup.
+        table.add_row(participant.member_id, participant.state, Text(participant.reason))
     return table
 
 

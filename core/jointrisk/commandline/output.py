@@ -36,12 +36,13 @@ def show_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empt
     """Print a table, or ``empty`` when there are no rows."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))  # as Text: what peers have written is no markup
     if table.row_count == 0:
         typer.echo(empty)
         return

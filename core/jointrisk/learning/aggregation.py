@@ -190,7 +190,7 @@ def _metrics(reply: RecordDict) -> dict[str, float]:
     if len(records) != 1:
         raise InvalidInputError(f"reply: expected one record of metrics, got {len(records)}")
     if len(records[0]) > _MOST_METRICS or not all(map(_METRIC.fullmatch, records[0])):
-        raise InvalidInputError(f"reply: expected at most {_MOST_METRICS} metrics, named in letters, digits, _, - and .")
+        raise InvalidInputError(f"reply: expected at most {_MOST_METRICS} metrics, named by letters, digits and _-.")
     single = {name: float(value) for name, value in records[0].items() if not isinstance(value, list)}
     if not all(map(math.isfinite, single.values())):
         raise InvalidInputError("reply: expected metrics that are finite numbers")
