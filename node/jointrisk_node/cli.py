@@ -7,7 +7,7 @@ import click
 import typer
 
 from jointrisk.commandline.options import default_home
-from jointrisk_node.commands import audit, data, doctor, members, models, setup
+from jointrisk_node.commands import audit, data, doctor, members, models, score, setup
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -20,13 +20,14 @@ def node(
         typer.Option(help="State directory.", envvar="JOINTRISK_NODE_HOME", show_default="per user"),
     ] = None,
 ) -> None:
-    """Run a member institution's node: join, check the data, take part in training."""
+    """Run a member institution's node: join, check the data, take part in training, score."""
     context.obj = home or default_home("node")
 
 
 setup.register(app)
 doctor.register(app)
 members.register(app)
+score.register(app)
 app.add_typer(members.app, name="members")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

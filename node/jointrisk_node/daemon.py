@@ -14,7 +14,7 @@ from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.guard import Guard
 from jointrisk.rpc.server import bind_unix, check_protocol, new_server
-from jointrisk.rpc.v1 import node_model_pb2_grpc, node_operator_pb2_grpc
+from jointrisk.rpc.v1 import node_model_pb2_grpc, node_operator_pb2_grpc, score_pb2_grpc
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
@@ -27,6 +27,9 @@ from jointrisk_node.membership.membership import Membership
 from jointrisk_node.models import ModelDesk, ModelLedger
 from jointrisk_node.models.service import NodeModelServicer
 from jointrisk_node.operator_service import OperatorService
+from jointrisk_node.scoring.scale import Scale
+from jointrisk_node.scoring.service import ScoreServicer
+from jointrisk_node.scoring.warm import ScoringDesk
 from jointrisk_node.settings import NodeSettings
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.link import Link
@@ -68,6 +71,7 @@ class _Parts:
     contracts: ContractLedger
     desk: ContractDesk
     models: ModelDesk
+    scoring: ScoringDesk
     news: "_News"
     link: Link
 
@@ -127,6 +131,7 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
     desk = ContractDesk(contracts, channel.contract)
     ledger = ModelLedger(store, state.path("models"), audit)
     models = ModelDesk(ledger, channel, membership.coordinator_key, desk.payload)
+    scoring = ScoringDesk(models, contracts.get, Scale(settings.scoring))
     news = _News(membership, contracts)
 
     def trusted_members() -> list[str]:
@@ -144,7 +149,7 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         seen=news.seen,
     )
     membership_link = MembershipLink(membership, channel.membership)
-    return _Parts(store, audit, membership, channel, membership_link, contracts, desk, models, news, link)
+    return _Parts(store, audit, membership, channel, membership_link, contracts, desk, models, scoring, news, link)
 
 
 async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts) -> None:
@@ -152,6 +157,7 @@ async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts)
     service = OperatorService(parts.membership, parts.membership_link, parts.contracts, parts.link, utc_now())
     node_operator_pb2_grpc.add_NodeOperatorServicer_to_server(service, server)
     node_model_pb2_grpc.add_NodeModelServiceServicer_to_server(NodeModelServicer(parts.models), server)
+    score_pb2_grpc.add_ScoreServiceServicer_to_server(ScoreServicer(parts.scoring), server)
     path = prepare_socket(state.root)
     bind_unix(server, path)
     await server.start()

@@ -9,6 +9,7 @@ from jointrisk.logs import LogSettings
 from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
 from jointrisk_node.data import DataSettings
+from jointrisk_node.scoring import ScoringSettings
 
 
 class MembershipSettings(Settings):
@@ -30,6 +31,7 @@ class NodeSettings(Settings):
 
     data: DataSettings = Field(default_factory=DataSettings)
     policy: RunPolicy = Field(default_factory=RunPolicy)
+    scoring: ScoringSettings = ScoringSettings()
     membership: MembershipSettings = MembershipSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()

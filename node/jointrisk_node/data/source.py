@@ -79,6 +79,16 @@ class Loans:
         ).fetchone()
         return Unreadable(found[0], max(found[1] - 1, 1)) if found and found[0] else None
 
+    def unreadable_lines(self) -> list[int]:
+        """Return the lines of CSV files that could not be read, ascending; known when the stream has ended.
+
+        At most 10,000 are told, and where there are several files, lines of all of them.
+        """
+        if not self._settings.is_csv:
+            return []
+        query = "SELECT DISTINCT file_id, line FROM reject_errors ORDER BY line"
+        return [row[1] for row in self._database.execute(query).fetchall()]
+
 
 @contextmanager
 def open_loans(settings: DataSettings) -> Iterator[Loans]:

@@ -51,6 +51,19 @@ def load_belief(session: Session) -> Belief:
     return Belief(own, known, judge(anchor_of(own), roster, known.first_changes, known.accepted))
 
 
+def pinned_coordinator(store: Store) -> bytes:
+    """Return the coordinator's identity key that this node has pinned, 32 bytes.
+
+    Raises:
+        NotFoundError: it has joined nothing yet.
+    """
+    with store.reading() as session:
+        own = own_membership(session)
+    if own is None:
+        raise NotFoundError("this node is no member yet", remedy="Run `jointrisk node join TOKEN` first.")
+    return own.coordinator_key
+
+
 def store_joining(store: Store, audit: AuditLog, own: OwnMembership, view: View) -> None:
     """Store a membership: from here on the node has joined.
 

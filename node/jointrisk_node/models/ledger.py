@@ -62,6 +62,12 @@ class ModelLedger:
         self.folder = folder
         self._audit = audit
         self._clock = clock
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """How often a state has changed in this life of the daemon."""
+        return self._changes
 
     def keep(self, bundle: Bundle) -> None:
         """Write down a verified bundle whose file is in its place. The same once more changes nothing.
@@ -113,7 +119,9 @@ class ModelLedger:
                 if other is not row:
                     other.state, other.changed_at = KEPT, self._clock()
             self._change(session, row, ACTIVE, "model.activated")
-            return _from_row(row)
+            changed = _from_row(row)
+        self._changes += 1
+        return changed
 
     def retire(self, model_id: str) -> KeptModel:
         """Score with this model no more, until it is activated again.
@@ -124,7 +132,9 @@ class ModelLedger:
         with self._store.transaction() as session:
             row = _find(session, model_id)
             self._change(session, row, RETIRED, "model.retired")
-            return _from_row(row)
+            changed = _from_row(row)
+        self._changes += 1
+        return changed
 
     def _change(self, session: Session, row: ModelKept, state: str, event: str) -> None:
         if row.state != state:

@@ -150,7 +150,7 @@ class Score(_message.Message):
     BREACHES_FIELD_NUMBER: _builtins.int
     pd: _builtins.float
     """Probability of default. 0 when there are breaches."""
-    points: _builtins.float
+    points: _builtins.int
     """Score points; the more, the better."""
     band: _builtins.str
     @_builtins.property
@@ -161,7 +161,7 @@ class Score(_message.Message):
         self,
         *,
         pd: _builtins.float = ...,
-        points: _builtins.float = ...,
+        points: _builtins.int = ...,
         band: _builtins.str = ...,
         breaches: _abc.Iterable[Global___FeatureBreach] | None = ...,
     ) -> None: ...

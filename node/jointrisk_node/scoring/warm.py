@@ -1,0 +1,121 @@
+"""The active model, kept ready in memory, and scores of single applicants with it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jointrisk.errors import NotFoundError
+from jointrisk.federation.contract import FeatureContract
+from jointrisk.learning.scoring import Scorer
+from jointrisk_node.data.report import Breach
+from jointrisk_node.models import ModelDesk
+from jointrisk_node.scoring.applicant import ApplicantCheck, Value
+from jointrisk_node.scoring.scale import Scale
+
+_AT_ONCE = 16  # applicants that are scored without leaving the event loop
+
+
+@dataclass(frozen=True)
+class ApplicantScore:
+    """An applicant's score; without one where there are breaches.
+
+    Attributes:
+        pd: probability of default.
+        points: whole score points.
+        band: the risk band's name.
+        breaches: rules of the contract that the applicant's values break.
+    """
+
+    pd: float = 0.0
+    points: int = 0
+    band: str = ""
+    breaches: tuple[Breach, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """A model that can score at once.
+
+    Attributes:
+        model_id: its name.
+        contract_version: of the feature contract that applicants are checked against.
+    """
+
+    model_id: str
+    contract_version: int
+    check: ApplicantCheck
+    scorer: Scorer
+    scale: Scale
+
+    def score(self, applicants: Sequence[Mapping[str, Value]]) -> list[ApplicantScore]:
+        """Score applicants, in their order.
+
+        Raises:
+            InvalidInputError: an applicant has features that the contract does not have.
+        """
+        import numpy as np
+
+        checked = [self.check.check(values) for values in applicants]
+        sound = [place for place, one in enumerate(checked) if not one.breaches]
+        results = [ApplicantScore(breaches=one.breaches) for one in checked]
+        if sound:
+            scores = self.scale.scores(self.scorer.log_odds(np.stack([checked[place].row for place in sound])))
+            for place, pd, points, band in zip(sound, scores.pd, scores.points, scores.band, strict=True):
+                results[place] = ApplicantScore(float(pd), int(points), self.scale.names[band])
+        return results
+
+
+class ScoringDesk:
+    """Scores single applicants with whatever model is active.
+
+    Args:
+        models: the models of this node.
+        contract: returns a version of the feature contract that this node has verified. Raises NotFoundError.
+        scale: points and bands.
+    """
+
+    def __init__(self, models: ModelDesk, contract: Callable[[int], FeatureContract], scale: Scale) -> None:
+        self._models = models
+        self._contract = contract
+        self._scale = scale
+        self._ready: ReadyModel | None = None
+        self._state = -1
+
+    async def ready(self) -> ReadyModel:
+        """Return the active model; read and verified only after models were activated or retired.
+
+        Raises:
+            NotFoundError: no model is active.
+            CorruptError, UnauthenticatedError: its file is not what was received.
+        """
+        state = self._models.ledger.changes
+        if state != self._state:
+            self._ready = await self._load()
+            self._state = state
+        if self._ready is None:
+            raise NotFoundError(
+                "no model is active at this node", remedy="Activate one: `jointrisk node models activate NAME`."
+            )
+        return self._ready
+
+    async def score(self, applicants: Sequence[Mapping[str, Value]]) -> tuple[ReadyModel, list[ApplicantScore]]:
+        """Score applicants, and return with which model.
+
+        Raises:
+            NotFoundError: no model is active.
+            InvalidInputError: an applicant has features that the contract does not have.
+        """
+        ready = await self.ready()
+        if len(applicants) <= _AT_ONCE:
+            return ready, ready.score(applicants)
+        return ready, await asyncio.to_thread(ready.score, applicants)
+
+    async def _load(self) -> ReadyModel | None:
+        model = await asyncio.to_thread(self._models.ledger.active)
+        if model is None:
+            return None
+        bundle = await self._models.bundle(model)
+        facts = bundle.manifest.facts
+        contract = await asyncio.to_thread(self._contract, facts.contract_version)
+        scorer = await asyncio.to_thread(Scorer.from_bundle, bundle)
+        return ReadyModel(model.model_id, contract.version, ApplicantCheck(contract), scorer, self._scale)
