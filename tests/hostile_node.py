@@ -1,6 +1,7 @@
 """A member that breaks the rules: a real certificate, and frames and calls made by hand."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -127,9 +128,21 @@ class HostileStream:
                 return frame
         raise AssertionError(f"the stream ended before a {kind} came")
 
-    async def whole_task(self, kind: str) -> tuple[pb.Task, bytes]:
-        """Return the next task of this kind with its whole content, and send its receipt."""
-        while (task := (await self.until("task")).task).kind != kind:
+    async def answer(self, task: pb.Task, content: bytes) -> None:
+        """Reply to a task, in chunks as large as allowed, and wait for the receipt."""
+        size, digest = self.welcome.chunk_bytes, hashlib.sha256(content).digest()
+        begun = pb.Reply(member_id=self.node.name, total_bytes=len(content), sha256=digest, data=content[:size])
+        begun.message_id = task.message_id
+        await self.send(pb.NodeFrame(reply=begun))
+        for offset in range(size, len(content), size):
+            chunk = pb.Chunk(message_id=task.message_id, offset=offset, data=content[offset : offset + size])
+            await self.send(pb.NodeFrame(chunk=chunk))
+        while (await self.until("receipt")).receipt.message_id != task.message_id:
+            pass
+
+    async def whole_task(self, kind: str = "") -> tuple[pb.Task, bytes]:
+        """Return the next task (of this kind) with its whole content, and send its receipt."""
+        while kind not in ("", (task := (await self.until("task")).task).kind):
             pass
         content = task.data
         while len(content) < task.total_bytes:
