@@ -38,6 +38,7 @@ from jointrisk.rpc.v1 import (
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
+from jointrisk.throttle import Throttle
 from jointrisk_coordinator.authority import Authority, ServerCertificate
 from jointrisk_coordinator.contracts.registry import ContractRegistry
 from jointrisk_coordinator.contracts.service import ContractServicer
@@ -45,7 +46,6 @@ from jointrisk_coordinator.database import open_database
 from jointrisk_coordinator.membership.ledger import MembershipRules
 from jointrisk_coordinator.membership.office import MembershipOffice
 from jointrisk_coordinator.membership.service import JoinServicer, MembershipServicer
-from jointrisk_coordinator.membership.throttle import Throttle
 from jointrisk_coordinator.operator_service import Endpoints, OperatorService
 from jointrisk_coordinator.registry import ModelRegistry
 from jointrisk_coordinator.registry.service import ModelServicer

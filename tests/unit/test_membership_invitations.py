@@ -21,7 +21,7 @@ from jointrisk.federation.certificates import (
 )
 from jointrisk.federation.invitation import decode_token
 from jointrisk.federation.roster_view import Anchor, accept_roster
-from jointrisk_coordinator.membership.throttle import Throttle
+from jointrisk.throttle import Throttle
 from roster_forge import NOW, public_of
 
 FOUNDERS = ("ant", "bee", "cat")

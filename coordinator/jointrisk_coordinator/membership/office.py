@@ -16,13 +16,13 @@ from jointrisk.federation.names import check_address
 from jointrisk.federation.roster import Removed, Roster, renewal_due
 from jointrisk.federation.signing import Signed
 from jointrisk.store import AuditLog, Session, Store
+from jointrisk.throttle import Throttle
 from jointrisk_coordinator.authority import Authority
 from jointrisk_coordinator.membership.admissions import AdmissionDesk, ApprovalState, PendingAdmission
 from jointrisk_coordinator.membership.issuing import CertificateDesk
 from jointrisk_coordinator.membership.joining import JoinDesk, JoinRefused, JoinRequest, JoinResult
 from jointrisk_coordinator.membership.ledger import Ledger, MembershipRules, Page
 from jointrisk_coordinator.membership.tables import certificate_ends, live_certificates
-from jointrisk_coordinator.membership.throttle import Throttle
 from jointrisk_coordinator.membership.views import IssuedInvitation, MemberView, members_seen
 
 INVITATION_VALID = timedelta(days=3)

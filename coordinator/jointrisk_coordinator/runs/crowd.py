@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import UnavailableError
-from jointrisk_coordinator.membership.throttle import Throttle
+from jointrisk.throttle import Throttle
 
 _AT_ONCE = 8
 _A_MINUTE = 120

@@ -12,8 +12,8 @@ import structlog
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import JointriskError
 from jointrisk.rpc.v1 import training_pb2 as pb
+from jointrisk.throttle import Throttle
 from jointrisk.transfer import check_run_id
-from jointrisk_coordinator.membership.throttle import Throttle
 from jointrisk_coordinator.runs.quorum import Monotonic
 from jointrisk_coordinator.runs.session import Session, StreamSettings, Versions
 from jointrisk_coordinator.runs.tickets import Listener, Order, Ticket, TicketBook

@@ -1,4 +1,4 @@
-"""A bound on how often something is done for callers that have not proven who they are."""
+"""A bound on how often something is done for others: written to a log, said, taken."""
 
 import threading
 from datetime import datetime, timedelta
