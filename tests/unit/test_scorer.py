@@ -1,0 +1,135 @@
+"""The scorer computes what torch computes on the encoded rows, and refuses what does not fit."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from contract_sample import sample_contract
+from jointrisk.errors import CorruptError, RefusedError, VersionMismatchError
+from jointrisk.federation.signing import public_bytes
+from jointrisk.learning.bundle import read_bundle
+from jointrisk.learning.encoding import Encoding, NumericEncoding
+from jointrisk.learning.scoring import Scorer, networks_of, probability
+from model_sample import EDGES, KEY, sample_arrays, sample_bundle, sample_encoding, sample_facts
+
+Average = Literal["log odds", "probability"]
+
+
+def _rows(count: int, seed: int = 3) -> NDArray[np.float32]:
+    """Return rows of the sample contract: every kind of value, a tenth missing, some far outside of the edges."""
+    generator = np.random.default_rng(seed)
+    rows = np.stack(
+        [
+            generator.uniform(-50_000, 200_000, count),
+            generator.integers(0, 3, count),
+            generator.integers(0, 4096, count),
+            generator.integers(0, 2, count),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    rows[: len(EDGES), 0] = EDGES[: len(rows)]
+    rows[-1, 0], rows[-2, 0] = np.float32(3e38), np.float32(-3e38)
+    kept = sample_encoding().features[2].kept  # type: ignore[union-attr]
+    rows[::5, 2] = generator.choice(kept, len(rows[::5]))
+    rows[:, :3][generator.random((count, 3)) < 0.1] = np.nan
+    return rows
+
+
+def _torch_log_odds(
+    encoding: Encoding, arrays: dict[str, NDArray[np.float32]], rows: NDArray[np.float32], average: Average
+) -> NDArray[np.float64]:
+    inputs = torch.from_numpy(encoding.encode(rows))
+    outputs = []
+    for network in networks_of(arrays):
+        layers: list[torch.nn.Module] = []
+        for layer in network:
+            linear = torch.nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
+            linear.load_state_dict({"weight": torch.from_numpy(layer.weight), "bias": torch.from_numpy(layer.bias)})
+            layers += [linear, torch.nn.ReLU(), torch.nn.Dropout(0.3)]
+        with torch.no_grad():
+            outputs.append(torch.nn.Sequential(*layers[:-2]).eval()(inputs)[:, 0].double())
+    stacked = torch.stack(outputs)
+    if average == "log odds":
+        return stacked.mean(0).numpy()
+    return torch.logit(torch.sigmoid(stacked).mean(0)).numpy()
+
+
+@pytest.mark.parametrize("average", ["log odds", "probability"])
+@pytest.mark.parametrize(("networks", "hidden"), [(3, (128, 128)), (1, ()), (2, (5,))])
+def test_scores_are_torchs(networks: int, hidden: tuple[int, ...], average: Average) -> None:
+    """Within 1e-5, for networks and scorecards, in blocks and rests of blocks."""
+    encoding = sample_encoding()
+    arrays = sample_arrays(encoding.width, networks=networks, hidden=hidden)
+    rows = _rows(2500)
+    scores = Scorer(encoding, networks_of(arrays), average).log_odds(rows)
+    expected = _torch_log_odds(encoding, arrays, rows, average)
+    assert np.abs(scores - expected).max() < 1e-5
+    assert np.abs(probability(scores) - probability(expected)).max() < 1e-5
+    assert np.ptp(expected) > 0.1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    edges=st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=49, unique=True).map(sorted),
+    values=st.lists(st.floats(width=32, allow_infinity=False), min_size=1, max_size=20),
+    missing=st.booleans(),
+)
+def test_tables_are_the_encoding(edges: list[float], values: list[float], missing: bool) -> None:
+    """Any edges, any value: what is looked up is what would be multiplied out. Edges closer than 1e-3 left aside."""
+    if np.diff(edges).min() < 1e-3:
+        return
+    encoding = Encoding(features=(NumericEncoding(name="x", missing=missing, edges=tuple(edges)),))
+    arrays = sample_arrays(encoding.width, networks=1, hidden=())
+    rows = np.array(values, dtype=np.float32)[:, None]
+    expected = encoding.encode(rows).astype(np.float64) @ arrays["seed0/0.weight"][0].astype(np.float64)
+    scores = Scorer(encoding, networks_of(arrays), "log odds").log_odds(rows)
+    assert np.abs(scores - expected - arrays["seed0/0.bias"][0]).max() < 1e-5
+
+
+def test_one_row_scores_as_among_many() -> None:
+    """A row's score does not depend on its neighbours, but for the last bits of a float."""
+    scorer = Scorer(sample_encoding(), networks_of(sample_arrays(sample_encoding().width)), "log odds")
+    rows = _rows(50)
+    alone = np.concatenate([scorer.log_odds(rows[place : place + 1]) for place in range(len(rows))])
+    assert np.abs(alone - scorer.log_odds(rows)).max() < 1e-5
+    assert len(scorer.log_odds(rows[:0])) == 0
+
+
+def test_a_bundles_scorer_fits_its_contract(tmp_path: Path) -> None:
+    """The features of the contract, in its order; others are refused."""
+    bundle = read_bundle(sample_bundle(tmp_path / "run"), public_bytes(KEY))
+    scorer = Scorer.from_bundle(bundle)
+    scorer.require_fit(sample_contract())
+    terms = sample_contract()
+    turned = terms.model_copy(update={"features": terms.features[::-1]})
+    with pytest.raises(RefusedError, match="not the features of the contract"):
+        scorer.require_fit(turned)
+
+
+@pytest.mark.parametrize("facts", [{"architecture": "trees"}, {"settings": {"average": "median"}}])
+def test_an_unknown_architecture_is_refused_readably(tmp_path: Path, facts: dict[str, Any]) -> None:
+    """Rather than scored wrongly."""
+    data = sample_bundle(tmp_path / "run", facts=sample_facts(**facts))
+    with pytest.raises(VersionMismatchError, match="architectures mlp, scorecard"):
+        Scorer.from_bundle(read_bundle(data, public_bytes(KEY)))
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    """Another width, several outputs, a missing half, a strange name, nothing at all."""
+    encoding = sample_encoding()
+    good = sample_arrays(encoding.width, networks=1)
+    two_outputs = good | {"seed0/2.weight": np.ones((2, 8), np.float32), "seed0/2.bias": np.ones(2, np.float32)}
+    scalar = good | {"seed0/1.bias": np.float32(1.0)}
+    for bad in (sample_arrays(encoding.width + 1), two_outputs, scalar, {}):
+        with pytest.raises(CorruptError, match="do not fit"):
+            Scorer(encoding, networks_of(bad), "log odds")  # type: ignore[arg-type]
+    with pytest.raises(CorruptError, match="weight and bias"):
+        networks_of({name: value for name, value in good.items() if name != "seed0/1.bias"})
+    with pytest.raises(CorruptError, match="named"):
+        networks_of({"weights": good["seed0/0.weight"]})
