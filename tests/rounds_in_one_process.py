@@ -94,17 +94,17 @@ class OneProcess:
         rules = settings.round_rules(len(members))
         self.loop = RoundLoop(
             settings,
+            load_task(settings.task),
             make_strategy(settings.strategy, settings.strategy_settings, len(members)),
             PlainAggregation(),
             WorkerGrid(line, RUN, self.numbers, folder / "out", rules),
             folder,
             line.commit,
-            best_metric=None,
             sleep=lambda _: None,
         )
 
     def beginning(self) -> Checkpoint:
         """Return where the first round starts."""
         chosen = task_settings(self.settings.task, self.settings.task_settings)
-        arrays = load_task(self.settings.task).initial_arrays(chosen, None, self.settings.run_seed)
+        arrays = load_task(self.settings.task).initial_arrays(chosen, None, self.settings.run_seed, b"")
         return Checkpoint(0, arrays, RandomState.seeded(self.settings.run_seed))

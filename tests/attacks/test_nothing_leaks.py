@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from contract_sample import sample_contract
 from disk_witness import DiskWitness
 from jointrisk.federation.invitation import decode_token
-from jointrisk.learning.tasks.inputs import encode_rows
+from jointrisk.learning.bundle import read_unsigned
+from jointrisk.learning.encoding import Encoding
 from jointrisk.masterkey import MasterKey
 from lender_books import Row, add_lender, publish_sample, run_settings, sound_rows, write_book
 from local_federation import CommandFailedError, Daemon, LocalFederation
@@ -95,7 +95,8 @@ def _happen(root: Path, federation: Remembering, witness: DiskWitness) -> Afterm
         book = write_book(root / "books" / f"{name}.{ending}", _marked([SOUND]))
         add_lender(federation, name, book=book, more_toml=DEBUG, environment=environment)
     federation.wait_online()
-    trained = federation.run(run_settings())
+    # A curious coordinator asks for bins as fine as they get: one row is enough for one.
+    trained = federation.run(run_settings() + "minimum_count = 1\nbins = 64\n")
     write_book(root / "books" / "bank.csv", _marked(_broken()))
     refused = federation.run(run_settings())
     said = dict(_said(federation))
@@ -129,15 +130,20 @@ def _said(federation: LocalFederation) -> Iterator[tuple[str, bytes]]:
         yield "`bank data check`, stderr", error.stderr.encode()
 
 
-def _row_needles() -> Iterator[Needle]:
+def _row_needles(aftermath: Aftermath) -> Iterator[Needle]:
     yield from number_needles("an income", INCOME)
     yield from number_needles("an income out of range", TOO_LARGE)
     for what, text in (("a name", NAME), ("an identifier", IDENTIFIER), ("a branch", BRANCH)):
         yield from text_needles(what, text)
     for text in BROKEN:
         yield from text_needles("a broken cell", text)
-    encoded = encode_rows(sample_contract(), np.array([[INCOME, 0, 0, 1]], dtype=np.float32))[0]
-    for value in encoded[(encoded != 0) & (encoded != 1)]:
+    left = read_unsigned(aftermath.federation.coordinator.home / "runs" / aftermath.trained["run_id"])
+    assert left is not None
+    encoding = Encoding.model_validate(left.facts.encoding)
+    encoded = encoding.encode(np.array([[INCOME, 0, 0, 1]], dtype=np.float32))[0]
+    shares = encoded[(encoded != 0) & (encoded != 1)]
+    assert len(shares) == 1
+    for value in shares:
         yield from number_needles("an income as the model sees it", float(value))
 
 
@@ -182,12 +188,12 @@ def test_the_federation_trained_and_the_broken_book_was_refused(aftermath: After
 
 def test_nothing_of_a_row_is_anywhere(aftermath: Aftermath) -> None:
     """No marked value, in any form, in state, logs, audit logs, file names, answers, or files that came and went."""
-    assert found_in(aftermath.places(), _row_needles()) == []
+    assert found_in(aftermath.places(), _row_needles(aftermath)) == []
 
 
 def test_the_needles_would_be_found(aftermath: Aftermath) -> None:
     """The same search finds the rows where they are: in the lenders' own books."""
-    found = found_in(everything_under(aftermath.root / "books"), _row_needles())
+    found = found_in(everything_under(aftermath.root / "books"), _row_needles(aftermath))
     for what in (
         "an income, ",
         "an income out of range, ",

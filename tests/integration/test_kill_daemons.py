@@ -31,7 +31,7 @@ round_deadline = "120s"
 """
 PROBE = f'task = "probe"\n{COMMON}[task_settings]\nsleep_seconds = 0.25\n'
 LARGE = f'task = "probe"\n{COMMON}[task_settings]\npayload_bytes = 120_000_000\n'.replace(f"{ROUNDS}", "2", 1)
-MODEL = f'task = "default_model"\n{COMMON}'
+MODEL = f'task = "default_model"\n{COMMON}[task_settings]\nhidden = 16\nnetworks = 2\n'
 NODE_WORKER = "jointrisk_node.training.worker"
 RUN_WORKER = "jointrisk_coordinator.runs.worker"
 
@@ -188,20 +188,57 @@ def test_a_kill_in_mid_reply_changes_nothing(federation: LocalFederation, who: s
     assert course(disturbed(federation, LARGE, cut)) == course(federation.run(LARGE))
 
 
-def test_the_real_model_resumes_to_the_same_bytes(federation: LocalFederation) -> None:
-    """The torch model on real loans too: moments, random state and sums come out bit for bit the same."""
+def power_cut(federation: LocalFederation) -> None:
+    """Kill every daemon, and start it again."""
+    everything_down = (federation.coordinator, *federation.nodes.values())
+    for daemon in everything_down:
+        daemon.kill()
+    for daemon in everything_down:
+        daemon.start()
 
-    def power_cuts(federation: LocalFederation, run_id: str) -> None:
-        rounds_done(federation, run_id, 1)
-        everything_down = (federation.coordinator, *federation.nodes.values())
-        for daemon in everything_down:
-            daemon.kill()
-        for daemon in everything_down:
-            daemon.start()
-        rounds_done(federation, run_id, 2)
-        kill_child(federation.nodes["ash"], NODE_WORKER)
 
-    assert course(disturbed(federation, MODEL, power_cuts)) == course(federation.run(MODEL))
+def model_of(federation: LocalFederation, run: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return what a run must come to whatever happens: its course, and its model's facts and tensors."""
+    folder = federation.coordinator.home / "runs" / run["run_id"]
+    return course(run), (folder / "model.json").read_bytes() + (folder / "model.safetensors").read_bytes()
+
+
+def in_training(federation: LocalFederation, run_id: str) -> None:
+    """A power cut after the first round, then a lender's worker."""
+    rounds_done(federation, run_id, 1)
+    power_cut(federation)
+    rounds_done(federation, run_id, 2)
+    kill_child(federation.nodes["ash"], NODE_WORKER)
+
+
+def in_preparation(federation: LocalFederation, run_id: str) -> None:
+    """While members count for the first time, and again when the first totals are there."""
+    folder = federation.coordinator.home / "runs" / run_id
+    wait_until(lambda: any((folder / "in").glob("*.json")), "the first step to be asked", 60)
+    kill_child(federation.coordinator, RUN_WORKER)
+    kill_child(federation.nodes["birch"], NODE_WORKER)
+    wait_until((folder / "preparation" / "step-1.totals").exists, "the first totals", 90)
+    power_cut(federation)
+
+
+def when_the_model_is_left(federation: LocalFederation, run_id: str) -> None:
+    """After the last round, while its model is written, signed and registered."""
+    rounds_done(federation, run_id, ROUNDS)
+    federation.coordinator.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed_model(federation: LocalFederation) -> tuple[dict[str, Any], bytes]:
+    """What a run of the default model gives that nobody disturbs."""
+    return model_of(federation, federation.run(MODEL))
+
+
+@pytest.mark.parametrize("disturb", [in_preparation, in_training, when_the_model_is_left])
+def test_the_real_model_resumes_to_the_same_bytes(
+    federation: LocalFederation, undisturbed_model: tuple[dict[str, Any], bytes], disturb: Disturb
+) -> None:
+    """The torch model on real loans too: counts, moments, random state, sums, and what is signed in the end."""
+    assert model_of(federation, disturbed(federation, MODEL, disturb)) == undisturbed_model
 
 
 def test_a_contract_is_published_once_whenever_the_coordinator_dies(tmp_path: Path) -> None:

@@ -130,8 +130,8 @@ async def test_node_whose_data_breaks_the_contract_does_not_train(tmp_path: Path
     assert "data_breach" in birch.reason
     assert "age" in birch.reason
     assert "777" not in birch.reason
-    assert set(run.history[-1].metrics) == {"train_loss", "loss", "auc"}
-    assert run.history[-1].metrics["loss"] < run.history[0].metrics["train_loss"]
+    assert set(run.history[-1].metrics) == {"train_loss", "auc", "gini", "ks", "log_loss", "brier", "ece"}
+    assert run.history[-1].metrics["log_loss"] < run.history[0].metrics["train_loss"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jointrisk.errors import InvalidInputError
-from jointrisk.learning.aggregation import WEIGHT, Expectation, weighted_mean
+from jointrisk.learning.aggregation import WEIGHT, Expectation, total, weighted_mean
 from jointrisk.learning.flower import Array, ArrayRecord, Message, MetricRecord, RecordDict, act_as
 
 SENT = np.zeros((2, 3), dtype=np.float32)
@@ -84,3 +84,44 @@ def test_reply_that_cannot_be_used_is_refused(case: RecordDict) -> None:
     """One member's rubbish counts as its failure and never reaches a sum."""
     with pytest.raises(InvalidInputError):
         expectation().check(case)
+
+
+COUNTS = {"n": ((2,), "int64"), "loss": ((1,), "float64")}
+
+
+def counted(first: int, second: int, loss: float, weight: float = 1.0) -> RecordDict:
+    """Return a member's counts."""
+    arrays = {"n": Array(np.array([first, second])), "loss": Array(np.array([loss]))}
+    return RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord({WEIGHT: weight})})
+
+
+def test_sum_adds_counts_whatever_the_weights() -> None:
+    """Whole numbers stay whole, beyond what a double holds exactly; rows add up too."""
+    summed = total(loaders(counted(2**53, 2, 0.5, 3.0), counted(1, 5, 0.25, 4.0)))
+    arrays = summed.array_records["arrays"]
+    assert arrays["n"].numpy().tolist() == [2**53 + 1, 7]
+    assert arrays["n"].numpy().dtype == np.int64
+    assert arrays["loss"].numpy().tolist() == [0.75]
+    assert dict(summed.metric_records["metrics"]) == {WEIGHT: 7.0}
+
+
+def test_sum_takes_counts_of_the_form_that_was_asked_for() -> None:
+    """Also none at all."""
+    Expectation(COUNTS, summands=True).check(counted(0, 3, 0.0))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(counted(-1, 3, 0.0), id="count below zero"),
+        pytest.param(counted(1, 3, -0.5), id="loss below zero"),
+        pytest.param(counted(1, 3, float("nan")), id="loss that is no number"),
+        pytest.param(counted(2**62, 3, 0.0), id="count that overflows the sum"),
+        pytest.param(counted(1, 3, 1e300), id="loss that drowns everybody"),
+        pytest.param(reply(1.0), id="arrays of a model"),
+    ],
+)
+def test_summand_that_cannot_be_used_is_refused(case: RecordDict) -> None:
+    """One member cannot take away what others counted, nor make the total meaningless."""
+    with pytest.raises(InvalidInputError):
+        Expectation(COUNTS, summands=True).check(case)

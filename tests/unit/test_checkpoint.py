@@ -11,7 +11,7 @@ import pytest
 
 from jointrisk.errors import CorruptError
 from jointrisk.learning import checkpoint as checkpoints
-from jointrisk.learning.checkpoint import Checkpoint, RandomState
+from jointrisk.learning.checkpoint import Best, Checkpoint, RandomState
 from jointrisk.learning.flower import Array, ArrayRecord
 
 
@@ -23,18 +23,20 @@ def sample(number: int = 3) -> Checkpoint:
         "m": Array(np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3))),
     }
     strategy: checkpoints.Arrays = {"m_t/z": np.ones((2, 3), dtype=np.float32)}
-    return Checkpoint(number, ArrayRecord(arrays), RandomState.seeded(5), strategy, best=(2, 0.25))
+    best = Best(2, 0.25, "ab" * 32)
+    metrics = {"auc": 0.75}
+    return Checkpoint(number, ArrayRecord(arrays), RandomState.seeded(5), strategy, best, metrics, b"prepared")
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
-    """Arrays with their order, the strategy's state, the best round, all to the bit."""
+    """Arrays with their order, the strategy's state, the best round, what was prepared, all to the bit."""
     written = sample()
     arrays_sha256 = checkpoints.save(tmp_path, written)
     read = checkpoints.load(tmp_path, 3, arrays_sha256)
     assert list(read.arrays) == ["z", "a", "m"]
     assert read.arrays_sha256 == written.arrays_sha256 == arrays_sha256
     assert np.array_equal(read.strategy["m_t/z"], written.strategy["m_t/z"])
-    assert read.best == (2, 0.25)
+    assert (read.best, read.metrics, read.prepared) == (written.best, {"auc": 0.75}, b"prepared")
     assert list(tmp_path.iterdir()) == [checkpoints.checkpoint_path(tmp_path, 3)]
 
 

@@ -23,7 +23,7 @@ settings = task_settings("probe", {})
 task = load_task("probe")
 load_task("default_model")
 make_strategy("fedadam", {}, 3)
-content = RecordDict({"arrays": task.initial_arrays(settings, None, 1), "config": ConfigRecord({"server-round": 1})})
+content = RecordDict({"arrays": task.initial_arrays(settings, None, 1, b""), "config": ConfigRecord({"server-round": 1})})
 app = task.client_app(Assignment(settings, 1, 1))
 app(instruction(content, "train", 1, "id", "1"), Context(1, 1, {}, RecordDict(), {}))
 import time

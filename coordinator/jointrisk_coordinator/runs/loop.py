@@ -12,9 +12,10 @@ from jointrisk import durable
 from jointrisk.errors import DeadlineError
 from jointrisk.learning import checkpoint as checkpoints
 from jointrisk.learning.aggregation import WEIGHT, Aggregate, Aggregation
-from jointrisk.learning.checkpoint import Checkpoint, RandomState
-from jointrisk.learning.flower import ArrayRecord, ConfigRecord, FedAvg, MetricRecord
+from jointrisk.learning.checkpoint import Best, Checkpoint, RandomState, digest
+from jointrisk.learning.flower import ArrayRecord, ConfigRecord, FedAvg, MetricRecord, values
 from jointrisk.learning.strategies import restore_server_state, server_state, typed_like
+from jointrisk.learning.tasks import Task
 from jointrisk_coordinator.runs.grid import Place, WorkerGrid
 from jointrisk_coordinator.runs.settings import RunSettings
 
@@ -36,47 +37,57 @@ class RoundLoop:
 
     Args:
         settings: the run's.
+        task: what is learnt: how evaluations are read, and which round is the best.
         strategy: Flower's strategy.
         aggregation: the seam.
         grid: the participants.
         folder: the run's folder.
         commit: makes a round durable.
-        best_metric: metric of evaluation, the smaller the better; None when no round is better than another.
         sleep: waits so many seconds.
     """
 
     def __init__(
         self,
         settings: RunSettings,
+        task: Task,
         strategy: FedAvg,
         aggregation: Aggregation,
         grid: WorkerGrid,
         folder: Path,
         commit: Commit,
         *,
-        best_metric: str | None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
+        self._task = task
         self._strategy = strategy
         self._aggregation = aggregation
         self._grid = grid
         self._checkpoints = durable.folder(folder / "checkpoints")
         self._begun = folder / "begun.json"
         self._commit = commit
-        self._best_metric = best_metric
         self._sleep = sleep
 
     def run(self, start: Checkpoint) -> Checkpoint:
-        """Run every round after ``start`` and return the last checkpoint.
+        """Run rounds after ``start`` until there are enough, or none gets better; return the last checkpoint.
 
         Raises:
             DeadlineError: a round missed its quorum for the last time.
         """
         restore_server_state(self._strategy, start.strategy)
-        for _ in range(start.number, self._settings.rounds):
+        while start.number < self._settings.rounds and not self._is_settled(start):
             start = self._round(start)
         return start
+
+    def best(self, last: Checkpoint) -> Checkpoint:
+        """Return the checkpoint of the best round, the last one where none is better than another."""
+        if last.best is None or last.best.number == last.number:
+            return last
+        return checkpoints.load(self._checkpoints, last.best.number, last.best.arrays_sha256)
+
+    def _is_settled(self, after: Checkpoint) -> bool:
+        patience = self._settings.patience
+        return bool(patience) and after.best is not None and after.number - after.best.number >= patience
 
     def _round(self, before: Checkpoint) -> Checkpoint:
         number, began = before.number + 1, time.monotonic()
@@ -86,7 +97,9 @@ class RoundLoop:
             arrays=outcome.arrays,
             random=RandomState.capture(),
             strategy=server_state(self._strategy),
-            best=self._best(before.best, number, outcome.metrics),
+            best=self._best(before.best, number, outcome),
+            metrics=outcome.metrics,
+            prepared=before.prepared,
         )
         arrays_sha256 = checkpoints.save(self._checkpoints, after)
         self._commit(
@@ -100,7 +113,7 @@ class RoundLoop:
                 "arrays_sha256": arrays_sha256,
             }
         )
-        checkpoints.prune(self._checkpoints, {number, number - 1} | ({after.best[0]} if after.best else set()))
+        checkpoints.prune(self._checkpoints, {number, number - 1} | ({after.best.number} if after.best else set()))
         return after
 
     def _attempts(self, number: int, before: Checkpoint) -> tuple[_Outcome, int]:
@@ -112,16 +125,17 @@ class RoundLoop:
             times = self._count_beginning(number)
             before.random.restore()
             self._grid.enter(Place(number, attempt))
-            outcome = self._attempt(number, before.arrays)
+            outcome = self._attempt(number, before)
             if isinstance(outcome, _Outcome):
                 return outcome, times
             last = outcome
         reasons = "; ".join(f"{member}: {reason}" for member, reason in sorted(last.items()))
         raise DeadlineError(f"round {number} missed its quorum {retries + 1} times. {reasons}")
 
-    def _attempt(self, number: int, arrays: ArrayRecord) -> _Outcome | Mapping[str, str]:
+    def _attempt(self, number: int, before: Checkpoint) -> _Outcome | Mapping[str, str]:
         """Return the round's outcome, or why each missing member is missing."""
-        messages = self._strategy.configure_train(number, arrays, ConfigRecord(), self._grid)
+        arrays = before.arrays
+        messages = self._strategy.configure_train(number, arrays, self._config(before), self._grid)
         trained = self._aggregation.mean(self._grid, sorted(messages, key=lambda m: m.metadata.dst_node_id))
         if trained.reply is None:
             return trained.failures
@@ -129,29 +143,37 @@ class RoundLoop:
         if made is None:
             return {"strategy": "made no arrays"}
         made = typed_like(made, arrays)
-        evaluated = self._evaluate(number, made)
+        evaluated = self._evaluate(number, made, before)
         if evaluated is not None and evaluated.reply is None:
             return evaluated.failures
         return _Outcome(made, trained, _numbers(metrics) | self._evaluation(number, evaluated))
 
-    def _evaluate(self, number: int, arrays: ArrayRecord) -> Aggregate | None:
+    def _config(self, before: Checkpoint) -> ConfigRecord:
+        """Return what goes with every message beside the arrays."""
+        return ConfigRecord({"rounds": self._settings.rounds, "prepared": before.prepared})
+
+    def _evaluate(self, number: int, arrays: ArrayRecord, before: Checkpoint) -> Aggregate | None:
         if not self._settings.evaluate:
             return None
-        messages = self._strategy.configure_evaluate(number, arrays, ConfigRecord(), self._grid)
-        return self._aggregation.mean(self._grid, sorted(messages, key=lambda m: m.metadata.dst_node_id))
+        messages = self._strategy.configure_evaluate(number, arrays, self._config(before), self._grid)
+        messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
+        if self._task.evaluation is None:
+            return self._aggregation.mean(self._grid, messages)
+        return self._aggregation.sum(self._grid, messages, self._task.evaluation)
 
     def _evaluation(self, number: int, evaluated: Aggregate | None) -> dict[str, float]:
         if evaluated is None or evaluated.reply is None:
             return {}
+        if self._task.evaluation is not None:
+            sums = evaluated.reply.content.array_records["arrays"]
+            return self._task.metrics({name: values(array) for name, array in sums.items()})
         return _numbers(self._strategy.aggregate_evaluate(number, [evaluated.reply]))
 
-    def _best(
-        self, best: tuple[int, float] | None, number: int, metrics: Mapping[str, float]
-    ) -> tuple[int, float] | None:
-        value = metrics.get(self._best_metric or "", math.inf)
-        if not math.isfinite(value) or (best is not None and best[1] <= value):
+    def _best(self, best: Best | None, number: int, outcome: _Outcome) -> Best | None:
+        value = outcome.metrics.get(self._task.best_metric or "", math.inf)
+        if not math.isfinite(value) or (best is not None and best.value <= value):
             return best
-        return number, value
+        return Best(number, value, digest(outcome.arrays))
 
     def _count_beginning(self, number: int) -> int:
         """Return how often this round has been begun, in this and earlier lives of the worker."""

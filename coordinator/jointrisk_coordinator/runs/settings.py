@@ -20,7 +20,10 @@ class RunSettings(Settings):
     task_settings: dict[str, Any] = Field(default_factory=dict, description="The task's own settings, see below.")
     strategy: str = Field("fedavg", description='"fedavg", "fedprox" or "fedadam".')
     strategy_settings: dict[str, Any] = Field(default_factory=dict, description="The strategy's own, see below.")
-    rounds: int = Field(10, ge=1, le=100_000, description="How many rounds.")
+    rounds: int = Field(16, ge=1, le=100_000, description="How many rounds, unless `patience` ends the run before.")
+    patience: int = Field(
+        10, ge=0, le=100_000, description="Rounds without a better one after which the run ends; 0: never."
+    )
     run_seed: int = Field(1, ge=0, lt=1 << 63, description="What all randomness of the run derives from.")
     evaluate: bool = Field(True, description="Whether members evaluate the new model after each round.")
     members: tuple[MemberName, ...] = Field((), description="Who is asked; empty: every member of the roster.")

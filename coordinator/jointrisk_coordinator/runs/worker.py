@@ -6,19 +6,24 @@ not committed is computed again, from the last complete round and from replies t
 
 from pathlib import Path
 
+import numpy as np
+
 from jointrisk import durable
 from jointrisk.errors import JointriskError
-from jointrisk.federation.contract import contract_from_payload
+from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.learning import checkpoint as checkpoints
 from jointrisk.learning.aggregation import PlainAggregation
+from jointrisk.learning.bundle import Facts, write_unsigned
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
-from jointrisk.learning.flower import act_as
+from jointrisk.learning.code_version import code_version
+from jointrisk.learning.flower import act_as, values
 from jointrisk.learning.strategies import make_strategy
 from jointrisk.learning.tasks import Task, load_task, task_settings
 from jointrisk.worker_process import Line, Pipe, claim_folder, claim_pipe, where
 from jointrisk_coordinator.runs.daemon_line import DaemonLine
 from jointrisk_coordinator.runs.grid import WorkerGrid
 from jointrisk_coordinator.runs.loop import RoundLoop
+from jointrisk_coordinator.runs.preparing import Preparation
 from jointrisk_coordinator.runs.settings import RunSettings
 
 
@@ -29,43 +34,75 @@ def main() -> None:
     if start is None:
         return
     try:
-        number = _serve(pipe, start)
+        said = _serve(pipe, start)
     except JointriskError as error:
         pipe.send(op="failed", detail=error.message)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run has to end with a word
         pipe.send(op="failed", detail=f"the run worker failed: {type(error).__name__} at {where(error)}")
     else:
-        pipe.send(op="done", detail=f"{number} rounds")
+        pipe.send(op="done", detail=said)
     while True:
         pipe.receive()
 
 
-def _serve(pipe: Pipe, start: Line) -> int:
+def _serve(pipe: Pipe, start: Line) -> str:
     folder = durable.folder(Path(start["folder"]))
     claim_folder(folder)
     act_as(start["run_id"])
     settings = RunSettings.model_validate(start["settings"])
     task = load_task(settings.task)
-    members: dict[str, int] = start["members"]
-    line = DaemonLine(pipe)
-    loop = RoundLoop(
-        settings,
-        make_strategy(settings.strategy, settings.strategy_settings, len(members)),
-        PlainAggregation(),
-        WorkerGrid(line, start["run_id"], members, folder / "out", settings.round_rules(len(members))),
-        folder,
-        line.commit,
-        best_metric=task.best_metric,
-    )
-    return loop.run(_beginning(start, settings, task, folder)).number
-
-
-def _beginning(start: Line, settings: RunSettings, task: Task, folder: Path) -> Checkpoint:
-    if start["rounds_done"]:
-        return checkpoints.load(folder / "checkpoints", start["rounds_done"], start["arrays_sha256"])
     contract = None if start["contract"] is None else contract_from_payload(start["contract"].encode())
-    arrays = task.initial_arrays(task_settings(settings.task, settings.task_settings), contract, settings.run_seed)
-    return Checkpoint(0, arrays, RandomState.seeded(settings.run_seed))
+    members: dict[str, int] = start["members"]
+    line, seam = DaemonLine(pipe), PlainAggregation()
+    grid = WorkerGrid(line, start["run_id"], members, folder / "out", settings.round_rules(len(members)))
+    strategy = make_strategy(settings.strategy, settings.strategy_settings, len(members))
+    loop = RoundLoop(settings, task, strategy, seam, grid, folder, line.commit)
+    if start["rounds_done"]:
+        beginning = checkpoints.load(folder / "checkpoints", start["rounds_done"], start["arrays_sha256"])
+    else:
+        beginning = _beginning(settings, task, contract, Preparation(settings, seam, grid, folder))
+    last = loop.run(beginning)
+    best = loop.best(last)
+    _leave_model(folder, settings, task, contract, last, best)
+    return f"{last.number} rounds" + (f", the best was round {best.number}" if last.best else "")
+
+
+def _beginning(
+    settings: RunSettings, task: Task, contract: FeatureContract | None, preparation: Preparation
+) -> Checkpoint:
+    """Prepare, and return what the first round starts from."""
+    chosen = task_settings(settings.task, settings.task_settings)
+    prepared = preparation.run(task.preparation(chosen, contract))
+    arrays = task.initial_arrays(chosen, contract, settings.run_seed, prepared)
+    return Checkpoint(0, arrays, RandomState.seeded(settings.run_seed), prepared=prepared)
+
+
+def _leave_model(
+    folder: Path,
+    settings: RunSettings,
+    task: Task,
+    contract: FeatureContract | None,
+    last: Checkpoint,
+    best: Checkpoint,
+) -> None:
+    """Leave the best round's model for the daemon to sign, where the task makes one."""
+    model = task.model(task_settings(settings.task, settings.task_settings), last.prepared)
+    if model is None or contract is None:
+        return
+    facts = Facts(
+        contract_version=contract.version,
+        contract_digest=contract.digest(),
+        encoding=model.encoding,
+        architecture=model.architecture,
+        settings=model.settings,
+        metrics=best.metrics,
+        task=settings.task,
+        strategy=settings.strategy,
+        rounds=last.number,
+        best_round=best.number,
+        code_version=code_version(),
+    )
+    write_unsigned(folder, facts, {name: values(array).astype(np.float32) for name, array in best.arrays.items()})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The aggregation seam: messages to members in, one reply that stands for all of them out.
 
-A strategy never sees a single member's reply, only the mean, so that what happens behind :class:`Aggregation` can be
-replaced by a protocol in which nobody sees it. The seam therefore owns the sending.
+Nobody behind it sees a single member's reply, only the mean (of trained arrays) or the sum (of counts and losses), so
+that what happens behind :class:`Aggregation` can be replaced by a protocol in which nobody sees it. The seam therefore
+owns the sending.
 """
 
 import math
@@ -21,7 +22,11 @@ WEIGHT = "num-examples"
 _HEAVIEST = 1e12
 _MOST_METRICS = 200
 _METRIC = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LARGEST_SUMMAND = 1e15
 _BLOCK = 1 << 17
+
+Form = Mapping[str, tuple[tuple[int, ...], str]]
+"""Names of arrays, their shapes and types."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Aggregate:
     """What became of one message to each member.
 
     Attributes:
-        reply: the weighted mean of all usable replies; None when the quorum was missed.
+        reply: the weighted mean, or the sum, of all usable replies; None when the quorum was missed.
         members: whose replies are in it.
         missing: those asked whose are not.
         failures: member to why.
@@ -76,17 +81,37 @@ class Aggregation(Protocol):
     def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
         """Ask every member and return the weighted mean of arrays and metrics as one reply."""
 
+    def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
+        """Ask every member and return the sum of arrays as one reply.
+
+        Args:
+            cohort: the members.
+            messages: one for each.
+            form: what a reply holds; arrays of int64 or float64, no value below zero.
+        """
+
 
 class PlainAggregation:
     """The coordinator sees every reply and computes the mean itself."""
 
     def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
         """See :class:`Aggregation`. Summed in the order of the members' numbers: same replies, same bits."""
-        collected = cohort.collect(messages, Expectation.of(messages[0]).check)
-        reply = None
-        if collected.enough:
-            reply = Message(weighted_mean(collected.replies), reply_to=messages[0])
-        return Aggregate(reply, collected.members, tuple(sorted(collected.failures)), collected.failures)
+        return _aggregate(cohort, messages, Expectation.of(messages[0]), weighted_mean)
+
+    def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
+        """See :class:`Aggregation`. Summed in the order of the members' numbers, as means are."""
+        return _aggregate(cohort, messages, Expectation(form, summands=True), total)
+
+
+def _aggregate(
+    cohort: Cohort,
+    messages: Sequence[Message],
+    expectation: "Expectation",
+    combine: Callable[[Sequence[Callable[[], RecordDict]]], RecordDict],
+) -> Aggregate:
+    collected = cohort.collect(messages, expectation.check)
+    reply = Message(combine(collected.replies), reply_to=messages[0]) if collected.enough else None
+    return Aggregate(reply, collected.members, tuple(sorted(collected.failures)), collected.failures)
 
 
 @dataclass(frozen=True)
@@ -95,9 +120,11 @@ class Expectation:
 
     Attributes:
         arrays: name to shape and type; empty when no arrays are expected back.
+        summands: whether the arrays are counts and the like: nothing below zero, nothing that drowns the others.
     """
 
-    arrays: Mapping[str, tuple[tuple[int, ...], str]]
+    arrays: Form
+    summands: bool = False
 
     @classmethod
     def of(cls, message: Message) -> "Expectation":
@@ -116,11 +143,31 @@ class Expectation:
         _weight(reply)
         arrays = _arrays(reply)
         if {name: (tuple(array.shape), array.dtype) for name, array in arrays.items()} != self.arrays:
-            raise InvalidInputError("reply: expected arrays of the names, shapes and types that were sent")
+            raise InvalidInputError("reply: expected arrays of the names, shapes and types that were asked for")
         for name, (shape, dtype) in self.arrays.items():
             value = values(arrays[name])
             if value.shape != shape or str(value.dtype) != dtype or not np.isfinite(value).all():
                 raise InvalidInputError("reply: expected arrays of finite numbers, as announced")
+            if self.summands and value.size and (value.min() < 0 or value.max() > _LARGEST_SUMMAND):
+                raise InvalidInputError("reply: expected counts and losses, none below zero")
+
+
+def total(replies: Sequence[Callable[[], RecordDict]]) -> RecordDict:
+    """Return the sum of arrays, in their own types, and of ``num-examples``, in the order given.
+
+    Args:
+        replies: load one reply each, all of the same form.
+    """
+    sums: dict[str, NDArray[np.generic]] = {}
+    rows = 0.0
+    for load in replies:
+        reply = load()
+        rows += _weight(reply)
+        for name, array in _arrays(reply).items():
+            value = values(array)
+            sums[name] = np.add(sums[name], value) if name in sums else value
+    arrays = ArrayRecord({name: pack(value) for name, value in sums.items()})
+    return RecordDict({"arrays": arrays, "metrics": MetricRecord({WEIGHT: rows})})
 
 
 def weighted_mean(replies: Sequence[Callable[[], RecordDict]]) -> RecordDict:

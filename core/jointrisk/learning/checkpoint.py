@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from jointrisk.errors import CorruptError
 from jointrisk.learning.flower import ArrayRecord, pack, values
 
 Arrays = dict[str, NDArray[np.generic]]
-_FORMAT = "jointrisk checkpoint 1"
-_ARRAYS, _STRATEGY = "arrays/", "strategy/"
+_FORMAT = "jointrisk checkpoint 2"
+_ARRAYS, _STRATEGY, _PREPARED = "arrays/", "strategy/", "prepared"
 
 
 @dataclass(frozen=True)
@@ -61,22 +62,41 @@ class RandomState:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best round so far.
+
+    Attributes:
+        number: the round.
+        value: its metric, the smaller the better.
+        arrays_sha256: digest of its arrays, hex.
+    """
+
+    number: int
+    value: float
+    arrays_sha256: str
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """The state after a complete round.
+    """The state after a complete round, or, as round 0, after the preparation.
 
     Attributes:
         number: the round.
         arrays: the model.
-        strategy: the strategy's own state.
         random: the generators.
-        best: number and metric of the best round so far; None without evaluation.
+        strategy: the strategy's own state.
+        best: the best round so far; None without evaluation.
+        metrics: of this round.
+        prepared: what the preparation came to; sent with every round.
     """
 
     number: int
     arrays: ArrayRecord
     random: RandomState
     strategy: Arrays = field(default_factory=dict)
-    best: tuple[int, float] | None = None
+    best: Best | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    prepared: bytes = b""
 
     @property
     def arrays_sha256(self) -> str:
@@ -115,11 +135,14 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         "arrays_sha256": arrays_sha256,
         "strategy_sha256": checkpoint.strategy_sha256,
         "random": checkpoint.random.to_json(),
-        "best": checkpoint.best,
+        "best": None if checkpoint.best is None else asdict(checkpoint.best),
+        "metrics": {name: value for name, value in checkpoint.metrics.items() if math.isfinite(value)},
+        "prepared_sha256": hashlib.sha256(checkpoint.prepared).hexdigest(),
     }
     header["header_sha256"] = _header_digest(header)
     tensors = {_ARRAYS + name: np.asarray(value, order="C") for name, value in arrays.items()}
     tensors |= {_STRATEGY + name: np.asarray(value, order="C") for name, value in checkpoint.strategy.items()}
+    tensors[_PREPARED] = np.frombuffer(checkpoint.prepared, dtype=np.uint8)
     scratch = path.with_suffix(".new")
     save_file(tensors, scratch, metadata={"jointrisk": json.dumps(header)})
     scratch.chmod(durable.MODE)
@@ -152,12 +175,16 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
         arrays=ArrayRecord({name: pack(tensors[_ARRAYS + name]) for name in header["order"]}),
         random=RandomState.from_json(header["random"]),
         strategy={n.removeprefix(_STRATEGY): v for n, v in tensors.items() if n.startswith(_STRATEGY)},
-        best=None if header["best"] is None else (header["best"][0], header["best"][1]),
+        best=None if header["best"] is None else Best(**header["best"]),
+        metrics=header["metrics"],
+        prepared=tensors[_PREPARED].tobytes(),
     )
     if checkpoint.number != number or checkpoint.arrays_sha256 != arrays_sha256:
         raise CorruptError(f"checkpoint of round {number}: its arrays are not those of the completed round")
     if checkpoint.strategy_sha256 != header["strategy_sha256"]:
         raise CorruptError(f"checkpoint of round {number}: the strategy's state is not what was written")
+    if hashlib.sha256(checkpoint.prepared).hexdigest() != header["prepared_sha256"]:
+        raise CorruptError(f"checkpoint of round {number}: the preparation's outcome is not what was written")
     return checkpoint
 
 

@@ -95,9 +95,13 @@ def coarse_counts(contract: FeatureContract, rows: Rows, labels: NDArray[np.inte
     return counts
 
 
-def intervals_of(contract: FeatureContract, coarse: Totals, minimum: int) -> list[NDArray[np.float64]]:
-    """Return for each numeric feature the ends of the intervals in which rows are counted finely."""
-    del contract
+def intervals_of(coarse: Totals, minimum: int) -> list[NDArray[np.float64]]:
+    """Return for each numeric feature the ends of the intervals in which rows are counted finely.
+
+    Args:
+        coarse: totals of the first step.
+        minimum: the fewest rows of an interval.
+    """
     return [binning.choose_intervals(row, minimum) for row in np.asarray(coarse["coarse"], dtype=np.int64)]
 
 
@@ -122,7 +126,7 @@ def prepare(contract: FeatureContract, coarse: Totals, fine: Totals, *, bins: in
         bins: the most bins of a numeric feature.
         minimum: the fewest rows, of all members together, behind a bin or a word.
     """
-    ends = dict(zip(_numeric(contract), intervals_of(contract, coarse, minimum), strict=True))
+    ends = dict(zip(_numeric(contract), intervals_of(coarse, minimum), strict=True))
     cells = dict(zip(_numeric(contract), np.asarray(fine["fine"], dtype=np.int64), strict=True))
     encodings: list[FeatureEncoding] = []
     for place, feature in enumerate(contract.features):

@@ -18,7 +18,23 @@ FORM: Final = {"histogram": ((2, BINS), "int64"), "pd": ((BINS,), "float64"), "l
 
 Sums = Mapping[str, NDArray[np.generic]]
 _WIDEST = 10.0
+_SURE = 500.0
 _CALIBRATION_GROUPS = 20
+_EVEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def held_out(count: int, share: float) -> NDArray[np.bool_]:
+    """Return which of ``count`` rows only evaluation uses: a fixed hash of the row's number (splitmix64) decides.
+
+    Args:
+        count: how many rows.
+        share: about how many of them, between 0 and 1.
+    """
+    z = np.arange(1, count + 1, dtype=np.uint64) * _EVEN
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return np.asarray((z >> np.uint64(11)).astype(np.float64) / float(1 << 53) < share)
 
 
 def sums_of(log_odds: NDArray[np.floating], labels: NDArray[np.integer]) -> dict[str, NDArray[np.generic]]:
@@ -29,7 +45,7 @@ def sums_of(log_odds: NDArray[np.floating], labels: NDArray[np.integer]) -> dict
         labels: 1 for bad, 0 for good.
     """
     odds, bad = log_odds.astype(np.float64), labels.astype(np.int64)
-    probability = 1 / (1 + np.exp(-odds))
+    probability = 1 / (1 + np.exp(-np.clip(odds, -_SURE, _SURE)))
     bins = np.clip(((odds + _WIDEST) * (BINS / (2 * _WIDEST))).astype(np.int64), 0, BINS - 1)
     histogram = np.bincount(bad * BINS + bins, minlength=2 * BINS).reshape(2, BINS).astype(np.int64)
     log_loss = np.logaddexp(0, np.where(bad == 1, -odds, odds)).sum()

@@ -13,6 +13,7 @@ from jointrisk import durable
 from jointrisk.errors import ClientFailedError, JointriskError
 from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.federation.policy import RunOffer
+from jointrisk.learning.encoding import with_buckets
 from jointrisk.learning.flower import ClientApp, Context, act_as, decode, encode, instruction, run_number
 from jointrisk.learning.tasks import Assignment, MemberData, load_task, task_settings
 from jointrisk.worker_process import Line, Pipe, claim_folder, claim_pipe, where
@@ -105,7 +106,7 @@ def _rows(contract: FeatureContract, data: dict[str, Any]) -> MemberData:
 
     book = LoanBook.open(DataSettings.model_validate(data))
     table = book.arrays(contract)
-    return MemberData(table.features, table.labels)
+    return MemberData(with_buckets(contract, table.features, table.vocabularies), table.labels)
 
 
 def _digest(path: Path) -> str:

@@ -3,8 +3,8 @@
 The names and settings are light; the modules import torch or Flower and are imported by worker processes only.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jointrisk.federation.contract import FeatureContract
+    from jointrisk.learning.aggregation import Form
     from jointrisk.learning.flower import ArrayRecord, ClientApp
+
+Totals = Mapping[str, "NDArray[np.generic]"]
+"""Summed arrays by name."""
 
 _MODELS: dict[str, type[Settings]] = {"default_model": DefaultModelSettings, "probe": ProbeSettings}
 _NEED_CONTRACT = frozenset({"default_model"})
@@ -28,7 +32,8 @@ class MemberData:
     """A member's rows under a contract, as the client app sees them.
 
     Attributes:
-        features: float32 [rows, features], NaN where missing, in the contract's order.
+        features: float32 [rows, features], NaN where missing, in the contract's order; categories as their codes, words
+            of open vocabularies as buckets (:mod:`jointrisk.learning.encoding`).
         labels: uint8 [rows], 1 for bad.
     """
 
@@ -55,14 +60,61 @@ class Assignment:
     data: MemberData | None = None
 
 
+@dataclass(frozen=True)
+class Query:
+    """One step of a preparation: a message to every member, and the form of the replies, which are summed.
+
+    Attributes:
+        kind: the message's kind, such as "query.coarse".
+        form: names, shapes and types of a reply's arrays.
+        arrays: what is sent.
+    """
+
+    kind: str
+    form: "Form"
+    arrays: Totals = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What arrays are, apart from their values: what somebody who scores with them has to know.
+
+    Attributes:
+        encoding: how rows become inputs, as plain JSON data.
+        architecture: the name of what the arrays are.
+        settings: the architecture's, as plain JSON data.
+    """
+
+    encoding: dict[str, Any]
+    architecture: str
+    settings: dict[str, Any]
+
+
 class Task(Protocol):
-    """What a task's module offers."""
+    """What a task's module offers. At the coordinator everything but the app; at a member the app."""
 
     best_metric: str | None
     """The metric of evaluation whose smallest value marks the best round; None when there is none."""
 
-    def initial_arrays(self, settings: Any, contract: "FeatureContract | None", run_seed: int) -> "ArrayRecord":
+    evaluation: "Form | None"
+    """The form of a member's sums in evaluation, for :meth:`metrics`; None where members' metrics are averaged."""
+
+    def preparation(self, settings: Any, contract: "FeatureContract | None") -> Generator[Query, Totals, bytes]:
+        """Ask what has to be known before the first round: yield queries, be sent their totals, return the outcome.
+
+        The outcome goes with every message of every round, under "prepared". Same totals, same queries and outcome.
+        """
+
+    def initial_arrays(
+        self, settings: Any, contract: "FeatureContract | None", run_seed: int, prepared: bytes
+    ) -> "ArrayRecord":
         """Return what the first round starts from; the same for the same arguments."""
+
+    def metrics(self, sums: Totals) -> dict[str, float]:
+        """Return what the members' summed evaluations say."""
+
+    def model(self, settings: Any, prepared: bytes) -> Model | None:
+        """Return what the arrays are; None for a task that makes no model."""
 
     def client_app(self, assignment: Assignment) -> "ClientApp":
         """Return the app that does a member's part."""

@@ -1,21 +1,24 @@
-"""The default model: one hidden layer on the contract's features, trained with AdamW whose moments stay at the lender.
+"""The default model: encoded by federated counts, trained in rounds, judged by summed histograms.
 
-Everything random derives from run seed, round and member number, on one thread, so that a task done again gives the
-same bits.
+Before the first round members count (two queries), and the encoding follows from the totals; it goes with every
+message. Evaluation returns sums over the held-out part. Nothing else of a row leaves a lender.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.federation.contract import FeatureContract
+from jointrisk.learning import preparation, validation
+from jointrisk.learning.aggregation import WEIGHT, Form
+from jointrisk.learning.architectures import fitting, load_architecture
+from jointrisk.learning.architectures.ensemble import Ensemble
 from jointrisk.learning.flower import (
-    Array,
     ArrayRecord,
     ClientApp,
     ConfigRecord,
@@ -23,33 +26,60 @@ from jointrisk.learning.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    pack,
+    values,
 )
-from jointrisk.learning.tasks import Assignment, Task
-from jointrisk.learning.tasks.inputs import encode_rows, held_out, width
+from jointrisk.learning.preparation import Prepared
+from jointrisk.learning.tasks import Assignment, Model, Query, Task, Totals
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 
 _MOMENTS = "adamw"
-_STEPS = "steps"
 
 
 class DefaultModel:
     """See the module."""
 
-    best_metric: str | None = "loss"
+    best_metric: str | None = "log_loss"
+    evaluation: Form | None = validation.FORM
+
+    def preparation(
+        self, settings: DefaultModelSettings, contract: FeatureContract | None
+    ) -> Generator[Query, Totals, bytes]:
+        """Ask for coarse counts, then for fine ones; return the encoding and the common bad rate."""
+        contract = _present(contract)
+        coarse = yield Query("query.coarse", preparation.coarse_form(contract))
+        intervals = preparation.intervals_of(coarse, settings.minimum_count)
+        sent = {f"{place:04d}": ends for place, ends in enumerate(intervals)}
+        fine = yield Query("query.fine", preparation.fine_form(contract), sent)
+        made = preparation.prepare(contract, coarse, fine, bins=settings.bins, minimum=settings.minimum_count)
+        return made.payload()
 
     def initial_arrays(
-        self, settings: DefaultModelSettings, contract: FeatureContract | None, run_seed: int
+        self, settings: DefaultModelSettings, contract: FeatureContract | None, run_seed: int, prepared: bytes
     ) -> ArrayRecord:
-        """Return a fresh network's weights."""
-        torch.manual_seed(run_seed)
-        return _arrays_of(_network(width(_present(contract)), settings.hidden))
+        """Return fresh networks' weights."""
+        del contract
+        plan = load_architecture(settings.architecture).plan(settings)
+        return _record(plan.initial_arrays(_prepared(prepared).encoding.width, run_seed))
+
+    def metrics(self, sums: Totals) -> dict[str, float]:
+        """Return AUC, KS, Gini, log-loss, Brier score and calibration error."""
+        return validation.metrics_of(sums)
+
+    def model(self, settings: DefaultModelSettings, prepared: bytes) -> Model:
+        """Return encoding and architecture."""
+        plan = load_architecture(settings.architecture).plan(settings)
+        layers = {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
+        return Model(_prepared(prepared).encoding.model_dump(mode="json"), settings.architecture, layers)
 
     def client_app(self, assignment: Assignment) -> ClientApp:
-        """Return the member's app, its rows encoded once."""
+        """Return the member's app."""
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(mode=True)
         lender = _Lender.of(assignment)
         app = ClientApp()
+        app.query("coarse")(lender.count_coarsely)
+        app.query("fine")(lender.count_finely)
         app.train()(lender.train)
         app.evaluate()(lender.evaluate)
         return app
@@ -57,13 +87,8 @@ class DefaultModel:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Encoded rows and their labels."""
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
+    features: NDArray[np.float32]
+    labels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -73,12 +98,13 @@ class _Lender:
     settings: DefaultModelSettings
     run_seed: int
     number: int
+    contract: FeatureContract
     training: _Rows
-    validation: _Rows
+    held_out: _Rows
 
     @classmethod
     def of(cls, assignment: Assignment) -> "_Lender":
-        """Encode and split the rows.
+        """Split the rows.
 
         Raises:
             DataBreachError: there are too few rows to split.
@@ -86,118 +112,108 @@ class _Lender:
         settings, data = assignment.settings, assignment.data
         if not isinstance(settings, DefaultModelSettings) or data is None:
             raise InvalidInputError("the default model needs its settings and rows")
-        out = held_out(len(data.labels), settings.held_out)
+        out = validation.held_out(len(data.labels), settings.held_out)
         if not out.any() or out.all():
             raise DataBreachError(f"rows: expected enough to hold some out, got {len(out)}")
-        inputs = torch.from_numpy(encode_rows(_present(assignment.contract), data.features))
-        labels = torch.from_numpy(data.labels.astype(np.float32))
-        parts = [_Rows(inputs[part], labels[part]) for part in (torch.from_numpy(~out), torch.from_numpy(out))]
-        return cls(settings, assignment.run_seed, assignment.number, *parts)
+        parts = [_Rows(data.features[part], data.labels[part]) for part in (~out, out)]
+        return cls(settings, assignment.run_seed, assignment.number, _present(assignment.contract), *parts)
+
+    def count_coarsely(self, message: Message, context: Context) -> Message:
+        """Count on the grid that everybody knows."""
+        del context
+        counts = preparation.coarse_counts(self.contract, self.training.features, self.training.labels)
+        return _reply(message, counts, len(self.training.labels))
+
+    def count_finely(self, message: Message, context: Context) -> Message:
+        """Count inside the intervals that were sent."""
+        del context
+        sent = _values(message.content.array_records["arrays"])
+        intervals = [np.asarray(sent[name], dtype=np.float64) for name in sorted(sent)]
+        counts = preparation.fine_counts(self.contract, self.training.features, intervals)
+        return _reply(message, counts, len(self.training.labels))
 
     def train(self, message: Message, context: Context) -> Message:
         """Train on the lender's rows, from the round's arrays and the lender's own moments."""
         config = message.content.config_records["config"]
-        torch.manual_seed(_seed(self.run_seed, _whole(config, "server-round"), self.number))
-        network = self._network(message)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        prepared = _prepared(_bytes(config, "prepared"))
+        ensemble = self._ensemble(message)
+        number = _whole(config, "server-round")
+        turn = fitting.Turn(
+            number=number,
+            rounds=_whole(config, "rounds"),
+            seed=(self.run_seed, number, self.number),
+            proximal=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
         )
-        _restore(optimizer, network, context)
-        loss = self._epochs(network, optimizer, float(config.get("proximal-mu", 0.0)))  # type: ignore[arg-type]
-        _keep(optimizer, network, context)
-        metrics = MetricRecord({"num-examples": len(self.training), "train_loss": loss})
-        return Message(RecordDict({"arrays": _arrays_of(network), "metrics": metrics}), reply_to=message)
+        moments = _values(context.state.array_records.get(_MOMENTS, ArrayRecord()))
+        part = fitting.Part(prepared.encoding, self.training.features, self.training.labels)
+        loss, moments = fitting.train(ensemble, part, self._recipe(prepared), turn, moments)
+        context.state[_MOMENTS] = _record(moments)
+        metrics = MetricRecord({WEIGHT: len(part), "train_loss": loss})
+        return Message(RecordDict({"arrays": _record(ensemble.arrays()), "metrics": metrics}), reply_to=message)
 
     def evaluate(self, message: Message, context: Context) -> Message:
-        """Score the held-out rows."""
+        """Return sums over the held-out rows."""
         del context
-        network = self._network(message)
-        with torch.no_grad():
-            logits = network(self.validation.inputs).squeeze(1)
-            loss = float(nn.functional.binary_cross_entropy_with_logits(logits, self.validation.labels))
-        area = auc(logits.numpy(), self.validation.labels.numpy())
-        metrics = MetricRecord({"num-examples": len(self.validation), "loss": loss, "auc": area})
-        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+        prepared = _prepared(_bytes(message.content.config_records["config"], "prepared"))
+        part = fitting.Part(prepared.encoding, self.held_out.features, self.held_out.labels)
+        sums = validation.sums_of(fitting.log_odds(self._ensemble(message), part), part.labels)
+        return _reply(message, sums, len(part))
 
-    def _network(self, message: Message) -> nn.Module:
-        network = _network(self.training.inputs.shape[1], self.settings.hidden)
-        network.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
-        return network
+    def _ensemble(self, message: Message) -> Ensemble:
+        plan = load_architecture(self.settings.architecture).plan(self.settings)
+        return Ensemble(plan, _values(message.content.array_records["arrays"]))
 
-    def _epochs(self, network: nn.Module, optimizer: torch.optim.Optimizer, mu: float) -> float:
-        """Return the mean loss of all steps; ``mu`` weighs FedProx's distance from where the round began."""
-        begin = [parameter.detach().clone() for parameter in network.parameters()]
-        total, seen = 0.0, 0
-        for batch in self._batches():
-            rows, labels = self.training.inputs[batch], self.training.labels[batch]
-            loss = nn.functional.binary_cross_entropy_with_logits(network(rows).squeeze(1), labels)
-            distance = sum(((p - b).square().sum() for p, b in zip(network.parameters(), begin, strict=True)), loss * 0)
-            optimizer.zero_grad()
-            (loss + mu / 2 * distance if mu else loss).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total, seen = total + float(loss.detach()) * len(batch), seen + len(batch)
-        return total / seen
-
-    def _batches(self) -> Iterator[Tensor]:
-        for _ in range(self.settings.local_epochs):
-            order = torch.randperm(len(self.training))
-            for begin in range(0, len(order), self.settings.batch_rows):
-                yield order[begin : begin + self.settings.batch_rows]
+    def _recipe(self, prepared: Prepared) -> fitting.Recipe:
+        settings = self.settings
+        rate = settings.learning_rate or load_architecture(settings.architecture).learning_rate
+        bads = int(self.training.labels.sum())
+        own = _log_odds(len(self.training.labels) - bads, bads)
+        return fitting.Recipe(
+            learning_rate=rate,
+            weight_decay=settings.weight_decay,
+            warm_up=settings.warm_up,
+            steps=settings.steps,
+            epochs=settings.local_epochs,
+            offset=own - _log_odds(prepared.goods, prepared.bads) if settings.label_shift else 0.0,
+        )
 
 
-def auc(scores: NDArray[np.float32], labels: NDArray[np.float32]) -> float:
-    """Return the area under the ROC curve, ties counted half; 0.5 where there is one class only."""
-    bad = labels > 0
-    positives, negatives = int(bad.sum()), int((~bad).sum())
-    if not positives or not negatives:
-        return 0.5
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return float((ranks[place][bad].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+def _log_odds(goods: int, bads: int) -> float:
+    """Return the log odds of being bad, half a row added to both sides so that none of them is empty."""
+    return float(np.log((bads + 0.5) / (goods + 0.5)))
 
 
-def _network(inputs: int, hidden: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+def _reply(message: Message, arrays: Mapping[str, NDArray[np.generic]], rows: int) -> Message:
+    content = RecordDict({"arrays": _record(arrays), "metrics": MetricRecord({WEIGHT: rows})})
+    return Message(content, reply_to=message)
 
 
-def _arrays_of(network: nn.Module) -> ArrayRecord:
-    return ArrayRecord({name: Array(value.detach().numpy()) for name, value in network.state_dict().items()})
+def _record(arrays: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:
+    return ArrayRecord({name: pack(value) for name, value in arrays.items()})
 
 
-def _keep(optimizer: torch.optim.Optimizer, network: nn.Module, context: Context) -> None:
-    arrays: dict[str, Array] = {}
-    steps = 0
-    for name, parameter in network.named_parameters():
-        state = optimizer.state[parameter]
-        arrays[f"exp_avg/{name}"] = Array(state["exp_avg"].numpy())
-        arrays[f"exp_avg_sq/{name}"] = Array(state["exp_avg_sq"].numpy())
-        steps = int(state["step"])
-    context.state[_MOMENTS] = ArrayRecord(arrays)
-    context.state[_STEPS] = ConfigRecord({"count": steps})
+def _values(record: ArrayRecord) -> dict[str, NDArray[np.generic]]:
+    return {name: values(array) for name, array in record.items()}
 
 
-def _restore(optimizer: torch.optim.Optimizer, network: nn.Module, context: Context) -> None:
-    kept = context.state.array_records.get(_MOMENTS)
-    if kept is None:
-        return
-    steps = _whole(context.state.config_records[_STEPS], "count")
-    for name, parameter in network.named_parameters():
-        optimizer.state[parameter] = {
-            "step": torch.tensor(float(steps)),
-            "exp_avg": torch.from_numpy(kept[f"exp_avg/{name}"].numpy().copy()),
-            "exp_avg_sq": torch.from_numpy(kept[f"exp_avg_sq/{name}"].numpy().copy()),
-        }
+@lru_cache(maxsize=2)
+def _prepared(payload: bytes) -> Prepared:
+    """Return what was prepared; it comes with every message and stays the same."""
+    return Prepared.from_payload(payload)
 
 
-def _whole(config: Mapping[str, object], name: str) -> int:
-    value = config[name]
+def _whole(config: ConfigRecord, name: str) -> int:
+    value = config.get(name)
     if not isinstance(value, int):
         raise InvalidInputError(f"{name}: expected a whole number")
     return value
 
 
-def _seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _bytes(config: ConfigRecord, name: str) -> bytes:
+    value = config.get(name)
+    if not isinstance(value, bytes):
+        raise InvalidInputError(f"{name}: expected bytes")
+    return value
 
 
 def _present(contract: FeatureContract | None) -> FeatureContract:

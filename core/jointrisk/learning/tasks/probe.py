@@ -6,9 +6,11 @@ from the wrong state.
 """
 
 import time
+from collections.abc import Generator
 
 import numpy as np
 
+from jointrisk.learning.aggregation import Form
 from jointrisk.learning.flower import (
     ArrayRecord,
     ClientApp,
@@ -20,7 +22,7 @@ from jointrisk.learning.flower import (
     pack,
     values,
 )
-from jointrisk.learning.tasks import Assignment, Task
+from jointrisk.learning.tasks import Assignment, Query, Task, Totals
 from jointrisk.learning.tasks.settings import ProbeSettings
 
 _STATE = "probe"
@@ -30,10 +32,25 @@ class Probe:
     """See the module."""
 
     best_metric: str | None = None
+    evaluation: Form | None = None
 
-    def initial_arrays(self, settings: ProbeSettings, contract: object, run_seed: int) -> ArrayRecord:
+    def preparation(self, settings: ProbeSettings, contract: object) -> Generator[Query, Totals, bytes]:
+        """Ask nothing."""
+        del settings, contract
+        yield from ()
+        return b""
+
+    def metrics(self, sums: Totals) -> dict[str, float]:
+        """Return nothing: members' metrics are averaged."""
+        del sums
+        return {}
+
+    def model(self, settings: ProbeSettings, prepared: bytes) -> None:
+        """Make none."""
+
+    def initial_arrays(self, settings: ProbeSettings, contract: object, run_seed: int, prepared: bytes) -> ArrayRecord:
         """Return pseudo-random arrays of the settings' size."""
-        del contract
+        del contract, prepared
         numbers = np.random.default_rng(run_seed).standard_normal(settings.payload_bytes // 4, dtype=np.float32)
         return ArrayRecord({"payload": pack(numbers)})
 

@@ -1,5 +1,7 @@
 """Settings of the tasks. Light: imported where torch and Flower are not."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from jointrisk.settings import Settings
@@ -15,13 +17,39 @@ class ProbeSettings(Settings):
 
 
 class DefaultModelSettings(Settings):
-    """A small network on the contract's features that predicts default."""
+    """A model that predicts default from the contract's features."""
 
-    hidden: int = Field(32, ge=1, le=1024, description="Width of the hidden layer.")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="Of AdamW at the members.")
+    architecture: Literal["mlp", "scorecard"] = Field(
+        "mlp",
+        description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
+        "inputs, in which every bin of every feature has its weight.",
+    )
+    hidden: int = Field(128, ge=1, le=4096, description='Width of a hidden layer ("mlp").')
+    layers: int = Field(2, ge=1, le=8, description='Hidden layers ("mlp").')
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description='Share of hidden units that a training step leaves out ("mlp").'
+    )
+    networks: int = Field(
+        3, ge=1, le=32, description='Networks trained side by side whose log odds are averaged ("mlp").'
+    )
+    learning_rate: float = Field(
+        0.0, ge=0, le=1, description='Highest of AdamW at the members; 0: 0.002 for "mlp", 0.01 for "scorecard".'
+    )
     weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW at the members.")
-    batch_rows: int = Field(512, ge=1, description="Rows of a step.")
+    warm_up: float = Field(
+        0.1, ge=0, lt=1, description="Share of the run in which the learning rate rises; it falls as a cosine after."
+    )
+    steps: int = Field(50, ge=1, le=10_000, description="Steps of a pass over a member's rows, whatever their number.")
     local_epochs: int = Field(1, ge=1, le=100, description="Passes over a member's rows in a round.")
+    label_shift: bool = Field(
+        default=False,
+        description="Whether members train against their own bad rate's distance from the common one: for members "
+        "whose customers are alike but sampled at different bad rates; where they differ in kind it costs accuracy.",
+    )
+    bins: int = Field(48, ge=2, le=64, description="Most bins of a numeric feature.")
+    minimum_count: int = Field(
+        20, ge=1, le=1_000_000, description="Fewest rows, of all members together, behind a bin or a word."
+    )
     held_out: float = Field(
-        0.2, gt=0, lt=1, description="Share of rows that only evaluation uses, chosen by a hash of the row's number."
+        0.1, gt=0, lt=1, description="Share of rows that only evaluation uses, chosen by a hash of the row's number."
     )

@@ -1,0 +1,229 @@
+"""The default model at a lender: same bytes again, moments kept, schedule, proximal term, label shift, sums only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contract_sample import sample_contract
+from jointrisk.errors import DataBreachError
+from jointrisk.learning import validation
+from jointrisk.learning.architectures import fitting, load_architecture
+from jointrisk.learning.architectures.ensemble import Ensemble
+from jointrisk.learning.architectures.fitting import Recipe
+from jointrisk.learning.flower import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    RecordDict,
+    act_as,
+    encode,
+    instruction,
+    pack,
+    values,
+)
+from jointrisk.learning.preparation import Prepared
+from jointrisk.learning.tasks import Assignment, MemberData, Query
+from jointrisk.learning.tasks.default_model import DefaultModel
+from jointrisk.learning.tasks.settings import DefaultModelSettings
+
+CONTRACT = sample_contract()
+SMALL: dict[str, Any] = {"hidden": 8, "networks": 2, "steps": 5, "bins": 8}
+MARK = np.float32(271828.1875)
+
+
+def settings(**changed: Any) -> DefaultModelSettings:
+    """Return settings of a small model, changed."""
+    return DefaultModelSettings.model_validate(SMALL | changed)
+
+
+def assignment(chosen: DefaultModelSettings, rows: int = 600, number: int = 2) -> Assignment:
+    """Return a lender whose customers default more often the less they earn."""
+    rng = np.random.default_rng(number)
+    income = rng.lognormal(7, 1, rows)
+    table = np.stack([income, rng.integers(0, 3, rows), rng.choice([3, 9], rows), rng.integers(0, 2, rows)], axis=1)
+    labels = (rng.random(rows) < 1 / (1 + income / 800)).astype(np.uint8)
+    features = table.astype(np.float32)
+    features[3, 0] = MARK
+    return Assignment(chosen, 5, number, CONTRACT, MemberData(features, labels))
+
+
+class Lender:
+    """A lender's app, called as its worker calls it."""
+
+    def __init__(self, chosen: DefaultModelSettings, rows: int = 600, number: int = 2) -> None:
+        act_as("run", number)
+        self.number = number
+        self.app = DefaultModel().client_app(assignment(chosen, rows, number))
+
+    def ask(self, kind: str, content: RecordDict, state: RecordDict | None = None) -> tuple[Message, RecordDict]:
+        """Return the reply, and the state after it."""
+        context = Context(1, self.number, {}, RecordDict() if state is None else state, {})
+        return self.app(instruction(content, kind, self.number, "id", "1"), context), context.state
+
+
+def prepared(chosen: DefaultModelSettings) -> bytes:
+    """Return what two lenders' counts come to, asked as the coordinator asks."""
+    lenders = [Lender(chosen, number=number) for number in (1, 2)]
+    course = DefaultModel().preparation(chosen, CONTRACT)
+    try:
+        query = next(course)
+        while True:
+            query = course.send(_summed(lenders, query))
+    except StopIteration as done:
+        return bytes(done.value)
+
+
+def _summed(lenders: list[Lender], query: Query) -> Mapping[str, NDArray[np.generic]]:
+    sent = RecordDict({"arrays": ArrayRecord({name: pack(value) for name, value in query.arrays.items()})})
+    replies = [lender.ask(query.kind, sent)[0].content for lender in lenders]
+    for reply in replies:
+        assert MARK.tobytes() not in encode(reply)
+        assert np.float64(MARK).tobytes() not in encode(reply)
+    arrays = [reply.array_records["arrays"] for reply in replies]
+    return {name: np.sum([values(one[name]) for one in arrays], axis=0) for name in query.form}
+
+
+def beginning(chosen: DefaultModelSettings, outcome: bytes) -> RecordDict:
+    """Return the arrays of the first round."""
+    return RecordDict({"arrays": DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome)})
+
+
+def round_of(
+    chosen: DefaultModelSettings, outcome: bytes, number: int, begin: RecordDict, state: RecordDict, **config: float
+) -> tuple[Message, RecordDict]:
+    """Train one round with a fresh app, as after a restart; returns the reply and the state."""
+    record = ConfigRecord({"server-round": number, "rounds": 4, "prepared": outcome, **config})
+    content = RecordDict({"arrays": begin.array_records["arrays"], "config": record})
+    return Lender(chosen).ask("train", content, RecordDict(dict(state)))
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "scorecard"])
+def test_task_done_again_gives_the_same_bytes(architecture: str) -> None:
+    """Same seeds, same state, same rows: also the second round, whose moments come from the first."""
+    chosen = settings(architecture=architecture)
+    outcome = prepared(chosen)
+    assert prepared(chosen) == outcome
+    begin = beginning(chosen, outcome)
+    first, state = round_of(chosen, outcome, 1, begin, RecordDict())
+    again, _ = round_of(chosen, outcome, 1, begin, RecordDict())
+    assert encode(first.content) == encode(again.content)
+    second, _ = round_of(chosen, outcome, 2, first.content, state)
+    repeated, _ = round_of(chosen, outcome, 2, first.content, state)
+    fresh, _ = round_of(chosen, outcome, 2, first.content, RecordDict())
+    assert encode(second.content) == encode(repeated.content)
+    assert encode(second.content) != encode(fresh.content)
+
+
+@pytest.mark.parametrize(("architecture", "learning_rate"), [("mlp", 0.03), ("scorecard", 0.3)])
+def test_rounds_learn(architecture: str, learning_rate: float) -> None:
+    """After a few rounds the held-out rows are ranked as their labels say, by sums that the seam can check."""
+    chosen = settings(architecture=architecture, learning_rate=learning_rate)
+    outcome = prepared(chosen)
+    content, state = beginning(chosen, outcome), RecordDict()
+    for number in (1, 2, 3, 4):
+        reply, state = round_of(chosen, outcome, number, content, state)
+        content = reply.content
+    record = ConfigRecord({"prepared": outcome})
+    evaluated = RecordDict({"arrays": content.array_records["arrays"], "config": record})
+    answer, _ = Lender(chosen).ask("evaluate", evaluated)
+    sums = {name: values(array) for name, array in answer.content.array_records["arrays"].items()}
+    assert {name: (array.shape, str(array.dtype)) for name, array in sums.items()} == validation.FORM
+    metrics = DefaultModel().metrics(sums)
+    assert metrics["auc"] > 0.65
+    assert sums["histogram"].sum() == validation.held_out(600, 0.1).sum()
+
+
+def test_proximal_term_holds_a_lender_near_the_round_s_arrays() -> None:
+    """The larger its weight, the smaller the step away."""
+    chosen = settings()
+    outcome = prepared(chosen)
+    begin = beginning(chosen, outcome)
+
+    def distance(mu: float) -> float:
+        reply, _ = round_of(chosen, outcome, 2, begin, RecordDict(), **{"proximal-mu": mu})
+        after, before = reply.content.array_records["arrays"], begin.array_records["arrays"]
+        return sum(float(np.square(np.subtract(values(after[name]), values(before[name]))).sum()) for name in before)
+
+    assert distance(100.0) < distance(0.0)
+
+
+def test_label_shift_trains_towards_the_common_bad_rate() -> None:
+    """A lender's own bad rate is taken out of what it teaches the intercept."""
+    plain, shifted = settings(architecture="scorecard"), settings(architecture="scorecard", label_shift=True)
+    outcome = Prepared.from_payload(prepared(plain))
+    rare = Prepared(outcome.encoding, outcome.goods + 100_000, outcome.bads).payload()
+    begin = beginning(plain, rare)
+    biases = [
+        values(round_of(chosen, rare, 2, begin, RecordDict())[0].content.array_records["arrays"]["seed0/0.bias"])[0]
+        for chosen in (plain, shifted)
+    ]
+    assert biases[1] < biases[0]
+
+
+def test_learning_rate_rises_then_falls_to_nothing() -> None:
+    """A tenth of the run upwards, then a cosine."""
+    recipe = Recipe(0.01, 0.0, 0.1, 50, 1)
+    rates = [recipe.rate(done / 1000) for done in range(1, 1001)]
+    assert max(rates) == pytest.approx(0.01)
+    assert int(np.argmax(rates)) == 99
+    assert np.all(np.diff(rates[99:]) < 0)
+    assert rates[549] == pytest.approx(0.005, abs=1e-4)
+    assert rates[-1] == pytest.approx(0, abs=1e-7)
+
+
+def test_steps_are_as_many_whatever_the_rows() -> None:
+    """Lenders of every size take the same number of steps: their changes of a round can be compared."""
+    generator = np.random.default_rng(1)
+    for rows in (50, 600, 69_124):
+        batches = list(fitting._batches(rows, Recipe(0.01, 0.0, 0.1, 50, 1), generator))
+        assert sorted(np.concatenate(batches)) == list(range(rows))
+        assert 48 <= len(batches) <= 50
+
+
+def test_dropout_leaves_out_its_share_and_keeps_the_level() -> None:
+    """Three tenths of hidden units are 0 in a step and the others larger, so that the mean stays."""
+    import torch
+
+    ensemble = Ensemble(load_architecture("mlp").plan(settings()), {})
+    dropped = ensemble._drop(torch.ones(1000, 100), np.random.default_rng(2)).numpy()
+    assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert dropped.mean() == pytest.approx(1.0, abs=0.01)
+
+
+def test_networks_begin_differently_and_the_same_every_time() -> None:
+    """Their mean is worth more than one of them; the coordinator makes the same arrays after a restart."""
+    chosen = settings()
+    outcome = prepared(chosen)
+    first = DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome)
+    assert encode(RecordDict({"a": first})) == encode(
+        RecordDict({"a": DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome)})
+    )
+    assert not np.array_equal(values(first["seed0/0.weight"]), values(first["seed1/0.weight"]))
+    assert list(first) == [
+        f"seed{n}/{layer}.{part}" for n in (0, 1) for layer in (0, 1, 2) for part in ("weight", "bias")
+    ]
+
+
+def test_model_says_what_its_arrays_are() -> None:
+    """Encoding, networks and layers: all that scoring needs beside the arrays."""
+    chosen = settings()
+    outcome = prepared(chosen)
+    model = DefaultModel().model(chosen, outcome)
+    assert model.encoding == Prepared.from_payload(outcome).encoding.model_dump(mode="json")
+    assert (model.architecture, model.settings) == ("mlp", {"networks": 2, "hidden": [8, 8], "average": "log odds"})
+
+
+def test_lender_with_too_few_rows_to_hold_any_out_is_told() -> None:
+    """A breach of the data, not a crash."""
+    with pytest.raises(DataBreachError, match="hold some out, got 1"):
+        DefaultModel().client_app(assignment_of_one_row())
+
+
+def assignment_of_one_row() -> Assignment:
+    """Return a lender with a single loan."""
+    data = MemberData(np.zeros((1, 4), dtype=np.float32), np.zeros(1, dtype=np.uint8))
+    return Assignment(settings(), 5, 2, CONTRACT, data)
