@@ -5,6 +5,7 @@ figures depend on the machine, and who compares them reads the JSON.
 """
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"one of: {', '.join(SUITES)}")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, at most three minutes a suite")
     arguments = parser.parse_args()
+    # Ends like Ctrl-C, so that every process that was started is ended on the way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if unknown := sorted(set(arguments.suites) - set(SUITES)):
         parser.error(f"no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
     console = Console()
