@@ -170,6 +170,9 @@ def run_view(run: "pb.Run") -> "RenderableType":
 
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "red", "running": "cyan"}
 _LATEST = 12
+# What fits a terminal; `runs show --json` has every figure.
+_TELLING = ("auc", "ks", "log_loss", "ece")
+_MOST = 4
 
 
 def _participants(run: "pb.Run") -> "RenderableType":
@@ -188,7 +191,8 @@ def _participants(run: "pb.Run") -> "RenderableType":
 def _rounds(run: "pb.Run") -> "RenderableType":
     from rich.table import Table
 
-    names = sorted({name for entry in run.history for name in entry.metrics})
+    found = {name for entry in run.history for name in entry.metrics}
+    names = [name for name in _TELLING if name in found] or sorted(found)[:_MOST]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("round", "seconds", "members", "missing", *names):
         table.add_column(column, justify="right")
