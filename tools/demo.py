@@ -13,25 +13,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightgbm
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from demo_data import CONTRACT, LABEL, LenderFiles, write_lenders
+from demo_evaluation import Book, Labels, Scores, area, difference, fit_alone, plot, read_book
 from local_federation import Daemon, LocalFederation, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "build" / "demo"
-ROUNDS = 12
-RUN = f"""\
-task = "default_model"
-strategy = "fedavg"
-rounds = {ROUNDS}
-"""
 console = Console(highlight=False)
 
 
@@ -74,8 +73,12 @@ def _show(federation: LocalFederation) -> dict[str, Any]:
         with _step(f"{lender.name} checks its data against the feature contract"):
             checks[lender.name] = federation.nodes[lender.name].json("data", "check")
     run = _train(federation)
-    _lender_table(lenders)
-    return _report(lenders, checks, run)
+    result = _evaluate(federation, lenders)
+    _show_results(lenders, result)
+    books = {name: book.labels for name, book in result.books.items()}
+    plot(DEMO / "report.png", books, result.shared, {name: result.alone_on_own(name) for name in books})
+    console.print(f"ROC and lift of every lender: {(DEMO / 'report.png').relative_to(ROOT)}")
+    return _report(lenders, checks, run, result)
 
 
 def _has_contract(node: Daemon) -> bool:
@@ -99,7 +102,7 @@ def _fingerprints(federation: LocalFederation) -> None:
 
 def _train(federation: LocalFederation) -> dict[str, Any]:
     console.print()
-    started = federation.run(RUN, wait=False)
+    started = federation.run(wait=False)
     home = str(federation.coordinator.home)
     watch = [sys.executable, "-m", "jointrisk.cli", "coordinator", "--home", home, "runs", "watch", started["run_id"]]
     subprocess.run(watch, check=False)
@@ -109,23 +112,105 @@ def _train(federation: LocalFederation) -> dict[str, Any]:
     return run
 
 
+@dataclass(frozen=True)
+class _Result:
+    """Everything that is measured, by lender; scores are of the lender's held-out borrowers."""
+
+    books: dict[str, Book]
+    alone: dict[str, lightgbm.Booster]
+    shared: dict[str, Scores]
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of the common test: all lenders' held-out borrowers."""
+        return np.concatenate([book.labels for book in self.books.values()])
+
+    def alone_on_common(self, name: str) -> Scores:
+        """Scores of one lender's own model on the common test."""
+        return self._of(name, np.concatenate([book.features for book in self.books.values()]))
+
+    def alone_on_own(self, name: str) -> Scores:
+        """Scores of one lender's own model on its own book."""
+        return self._of(name, self.books[name].features)
+
+    def _of(self, name: str, features: NDArray[np.float64]) -> Scores:
+        return np.asarray(self.alone[name].predict(features), dtype=np.float64)
+
+
+def _evaluate(federation: LocalFederation, lenders: tuple[LenderFiles, ...]) -> _Result:
+    shared: dict[str, Scores] = {}
+    for lender in lenders:
+        with _step(
+            f"{lender.name} verifies and activates the shared model, and scores {lender.test_rows:,} applicants"
+        ):
+            shared[lender.name] = _score(federation.nodes[lender.name], lender)
+    with _step("For comparison: what each lender has alone (LightGBM on its own rows)"):
+        alone = {lender.name: fit_alone(read_book(lender.train)) for lender in lenders}
+    return _Result({lender.name: read_book(lender.test) for lender in lenders}, alone, shared)
+
+
+def _score(node: Daemon, lender: LenderFiles) -> Scores:
+    newest = node.json("models", "list")["models"][-1]["model_id"]
+    node.command("models", "activate", newest)
+    scored = lender.test.with_name("scored.parquet")
+    node.command("score", str(lender.test), "--out", str(scored))
+    return np.asarray(pq.read_table(scored, columns=["pd"])["pd"], dtype=np.float64)
+
+
+def _show_results(lenders: tuple[LenderFiles, ...], result: _Result) -> None:
+    common = area(result.labels, np.concatenate(list(result.shared.values())))
+    table = Table(
+        box=None, header_style="bold", pad_edge=False, title="\nAreas under the ROC curve, with standard errors"
+    )
+    columns = (
+        "lender",
+        "rows",
+        "bad rate",
+        "alone, common test",
+        "alone, own book",
+        "shared, own book",
+        "gain, own book",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == "lender" else "right")
+    for lender in lenders:
+        name, book = lender.name, result.books[lender.name]
+        own = result.alone_on_own(name)
+        table.add_row(
+            name,
+            f"{lender.rows:,}",
+            f"{_bad_rate(lender):.1%}",
+            str(area(result.labels, result.alone_on_common(name))),
+            str(area(book.labels, own)),
+            str(area(book.labels, result.shared[name])),
+            str(difference(book.labels, result.shared[name], own)),
+        )
+    console.print(table)
+    console.print(
+        f"Shared model on the common test ({len(result.labels):,} borrowers of all three): [bold]{common}[/bold]"
+    )
+
+
 def _bad_rate(lender: LenderFiles) -> float:
     labels = pq.read_table(lender.train, columns=[LABEL])[LABEL].to_numpy()
     return float(labels.mean())
 
 
-def _lender_table(lenders: tuple[LenderFiles, ...]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False, title="\nWho trained (rows never left their node)")
-    for column in ("lender", "rows", "bad rate", "held out for later"):
-        table.add_column(column, justify="left" if column == "lender" else "right")
-    for lender in lenders:
-        table.add_row(lender.name, f"{lender.rows:,}", f"{_bad_rate(lender):.1%}", f"{lender.test_rows:,}")
-    console.print(table)
-
-
-def _report(lenders: tuple[LenderFiles, ...], checks: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    history = run["history"]
+def _report(
+    lenders: tuple[LenderFiles, ...], checks: dict[str, Any], run: dict[str, Any], result: _Result
+) -> dict[str, Any]:
+    names, history = [lender.name for lender in lenders], run["history"]
+    common = {name: area(result.labels, result.alone_on_common(name)).value for name in names}
+    shared = area(result.labels, np.concatenate(list(result.shared.values())))
     return {
+        "auc_shared": round(shared.value, 5),
+        "auc_shared_se": round(shared.error, 5),
+        "auc_alone": _rounded(common) | {"mean": round(float(np.mean(list(common.values()))), 5)},
+        "auc_own_book_shared": _rounded({n: area(result.books[n].labels, result.shared[n]).value for n in names}),
+        "auc_own_book_alone": _rounded({n: area(result.books[n].labels, result.alone_on_own(n)).value for n in names}),
+        "auc_own_book_gain_se": _rounded(
+            {n: difference(result.books[n].labels, result.shared[n], result.alone_on_own(n)).error for n in names}
+        ),
         "lenders": {
             lender.name: {
                 "rows": lender.rows,
@@ -137,10 +222,13 @@ def _report(lenders: tuple[LenderFiles, ...], checks: dict[str, Any], run: dict[
         "run_id": run["run_id"],
         "rounds": run["rounds_done"],
         "seconds_per_round": round(sum(entry["seconds"] for entry in history) / len(history), 3),
-        "metrics_by_round": [entry["metrics"] for entry in history],
-        "metrics": history[-1]["metrics"],
+        "validation": history[-1]["metrics"],
         "arrays_sha256": run["arrays_sha256"],
     }
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in values.items()}
 
 
 def _keep(federation: LocalFederation) -> None:

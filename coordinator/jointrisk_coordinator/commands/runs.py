@@ -79,7 +79,7 @@ def list_runs(context: typer.Context, json: Json = False) -> None:
 def show(context: typer.Context, run_id: RunId, json: Json = False) -> None:
     """Show one run: its settings, who takes part, every round."""
     from jointrisk.commandline.daemon_call import daemon
-    from jointrisk.commandline.output import show_json
+    from jointrisk.commandline.output import show_json, show_view
     from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
     from jointrisk.rpc.v1.coordinator_operator_pb2_grpc import CoordinatorOperatorStub
 
@@ -88,9 +88,7 @@ def show(context: typer.Context, run_id: RunId, json: Json = False) -> None:
     if json:
         show_json(run)
         return
-    from rich.console import Console
-
-    Console().print(run_view(run))
+    show_view(run_view(run))
     typer.echo("\nSettings:\n" + run.settings_toml)
 
 

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _PIPE_WIDTH = 1000
 
@@ -32,9 +35,16 @@ def show_fields(fields: Mapping[str, object]) -> None:
         typer.echo(f"{name:<{width}}  {value}")
 
 
+def show_view(view: "RenderableType") -> None:
+    """Print something that rich draws; a file or a pipe has no width to fit into."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(view)
+
+
 def show_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> None:
     """Print a table, or ``empty`` when there are no rows."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -46,6 +56,4 @@ def show_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empt
     if table.row_count == 0:
         typer.echo(empty)
         return
-    console = Console()
-    # A file or a pipe has no width to fit into.
-    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
+    show_view(table)

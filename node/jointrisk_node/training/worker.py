@@ -6,11 +6,12 @@ again from the state it was done from before, with the same seeds, so the reply 
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from jointrisk import durable
-from jointrisk.errors import ClientFailedError, JointriskError
+from jointrisk.errors import ClientFailedError, DataBreachError, JointriskError
 from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.federation.policy import RunOffer
 from jointrisk.learning.encoding import with_buckets
@@ -101,11 +102,22 @@ def _app(offer: RunOffer, number: int, start: Line) -> ClientApp:
 
 
 def _rows(contract: FeatureContract, data: dict[str, Any]) -> MemberData:
-    """Load the lender's rows, or raise DataBreachError where they break the contract."""
+    """Load the lender's rows.
+
+    Raises:
+        DataBreachError: they break the contract; says where, for both sides to read.
+        JointriskError: they cannot be read. What the reason names (a path, a host) is this lender's own affair: it goes
+            to the node's log, and the coordinator learns that much only.
+    """
     from jointrisk_node.data import DataSettings, LoanBook
 
-    book = LoanBook.open(DataSettings.model_validate(data))
-    table = book.arrays(contract)
+    try:
+        table = LoanBook.open(DataSettings.model_validate(data)).arrays(contract)
+    except DataBreachError:
+        raise
+    except JointriskError as error:
+        print(f"the loan book cannot be read: {error.message}", file=sys.stderr, flush=True)  # noqa: T201 - the daemon's log
+        raise type(error)("the loan book cannot be read; the node's log says why") from error
     return MemberData(with_buckets(contract, table.features, table.vocabularies), table.labels)
 
 

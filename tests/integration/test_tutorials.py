@@ -1,0 +1,94 @@
+"""The tutorials, executed: every command of both pages in the order of their steps, by a coordinator and three members."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from demo_data import LENDERS, write_lenders
+
+pytestmark = pytest.mark.federation
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = {"coordinator": "docs/tutorial-coordinator.md", "member": "docs/tutorial-member.md"}
+_BLOCK = re.compile(r"<!-- step (\d+) -->\n```sh\n(.*?)```", re.DOTALL)
+_ROWS = 4000
+
+
+def steps() -> list[tuple[int, str, str]]:
+    """Return (step, role, commands) of both pages, in order."""
+    found = [
+        (int(number), role, text)
+        for role, page in PAGES.items()
+        for number, text in _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    ]
+    return sorted(found)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the lenders' loan books and the contract; whatever is started in it is ended."""
+    for lender in write_lenders(tmp_path / "data"):
+        pq.write_table(pq.read_table(lender.train).slice(0, _ROWS), tmp_path / f"{lender.name}.parquet")
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    yield tmp_path
+    for process in psutil.process_iter():
+        if str(tmp_path) in " ".join(_environment(process).values()):
+            process.kill()
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        found = process.environ()
+    except psutil.Error:
+        return {}
+    return {key: value for key, value in found.items() if key.startswith("JOINTRISK_")}
+
+
+def run(folder: Path, commands: str, name: str) -> None:
+    """Run one block as its reader would, in the folder."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "JOINTRISK_COORDINATOR_HOME": str(folder / "coordinator"),
+        "JOINTRISK_NODE_HOME": str(folder / name),
+        "NAME": name,
+    }
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, f"{name}: {commands}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_tutorials_run_as_they_stand(workplace: Path) -> None:
+    """Each step of the pages works for a reader who types it."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = {"7443": str(one.getsockname()[1]), "7444": str(two.getsockname()[1])}
+    for _, role, text in steps():
+        commands = re.sub(r"\b744[34]\b", lambda port: ports[port[0]], text)
+        for name in LENDERS if role == "member" else ("coordinator",):
+            run(workplace, commands, name)
+    for name in LENDERS:
+        scored = pq.read_table(workplace / f"{name}.scored.parquet")
+        assert scored.num_rows == _ROWS
+
+
+def test_every_block_of_the_tutorials_is_a_step() -> None:
+    """No command stands on a page that the test does not run."""
+    for page in PAGES.values():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert text.count("```sh") == len(_BLOCK.findall(text))
