@@ -52,7 +52,7 @@ async def _course(folder: Path, rng: random.Random | None) -> list[str]:
     async with rounds(folder) as (world, office, links):
         run_id = await office.supervisor.start(RUN)
         if rng is not None:
-            faults = _faults(world, links, rng)
+            faults = _faults(world, links, rng, run_id)
             for _ in range(FAULTS):
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
                 await rng.choice(faults)()
@@ -62,8 +62,12 @@ async def _course(folder: Path, rng: random.Random | None) -> list[str]:
     return [done.arrays_sha256 for done in run.history]
 
 
-def _faults(world: World, links: dict[str, Link], rng: random.Random) -> list[Callable[[], Awaitable[None]]]:
+def _faults(
+    world: World, links: dict[str, Link], rng: random.Random, run_id: str
+) -> list[Callable[[], Awaitable[None]]]:
     async def kill_a_worker() -> None:
+        if world.present is None or not (await world.present.supervisor.get(run_id)).accepted:
+            return  # an offer is not begun afresh: a node whose worker dies again and again does not take part
         running = [c for c in psutil.Process().children() if c.status() != psutil.STATUS_ZOMBIE]
         workers = [c for c in running if set(WORKERS) & set(c.cmdline())]
         if workers:
