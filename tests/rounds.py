@@ -141,6 +141,7 @@ class World:
             data or {},
             known=lambda: Known(1, 0),
             seen=lambda *_: None,
+            audit=RecordedAudit(),
         )
 
     def channel(self, pair: pki.KeyPair) -> aio.Channel:

@@ -147,6 +147,7 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         settings.data.model_dump(mode="json"),
         known=news.known,
         seen=news.seen,
+        audit=audit,
     )
     membership_link = MembershipLink(membership, channel.membership)
     return _Parts(store, audit, membership, channel, membership_link, contracts, desk, models, scoring, news, link)

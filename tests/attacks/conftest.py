@@ -1,10 +1,13 @@
-"""One federation for the attacks of a whole session: they are independent, and daemons take long to start."""
+"""Federations for the attacks of a whole session: attacks are independent, and daemons take long to start."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
 from attack_arena import Arena
+from hostile_coordinator import HostileCoordinator
+from victim_node import Victim
 
 HOSTILE = ("mallory", "trudy", "eve", "oscar", "sybil", "flood", "slow", "mute", "leaver")
 
@@ -17,3 +20,22 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="session")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    """A node's daemon whose coordinator has stopped."""
+    made = Victim(tmp_path_factory.mktemp("victim"))
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hostile(victim: Victim) -> AsyncIterator[HostileCoordinator]:
+    """An attacker in the coordinator's place, with all its keys."""
+    made = HostileCoordinator(victim.coordinator)
+    await made.start()
+    yield made
+    await made.stop()

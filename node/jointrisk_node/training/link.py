@@ -4,13 +4,16 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from typing import Any
 
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import (
     DeadlineError,
+    InvalidInputError,
     JointriskError,
     RefusedError,
     UnauthenticatedError,
@@ -18,14 +21,19 @@ from jointrisk.errors import (
 )
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import training_pb2 as pb
-from jointrisk.rpc.v1.training_pb2_grpc import TrainingServiceStub
+from jointrisk.worker_process import where
 from jointrisk_node.training.gate import Gate
+from jointrisk_node.training.record import Audit, TrainingRecord
 from jointrisk_node.training.spool import HeldTask, TaskSpool
 from jointrisk_node.training.stream import Known, NodeStream, VersionsSeen
 from jointrisk_node.training.workers import Workers
 
 log = structlog.get_logger()
 
+Received = pb.CoordinatorFrame | JointriskError
+"""A frame, or what is wrong with the bytes that came in its place."""
+
+_EXCHANGE = "/jointrisk.v1.TrainingService/Exchange"
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _PAUSE_WHEN_REFUSED = 30.0
@@ -42,6 +50,7 @@ class Link:
         data: the data settings, for workers.
         known: versions of roster and contract that this node has.
         seen: told which versions the coordinator calls current.
+        audit: told of runs, and of rules that the coordinator breaks.
         clock: time of day, for people.
         rng: spreads reconnections.
     """
@@ -56,6 +65,7 @@ class Link:
         *,
         known: Callable[[], Known],
         seen: VersionsSeen,
+        audit: Audit,
         clock: Clock = utc_now,
         rng: random.Random | None = None,
     ) -> None:
@@ -67,7 +77,8 @@ class Link:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._stream: NodeStream | None = None
-        self._workers = Workers(spool, gate, data, self._answered)
+        self._record = TrainingRecord(audit, clock)
+        self._workers = Workers(spool, gate, data, self._answered, self._record)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self.connected = False
@@ -112,6 +123,10 @@ class Link:
                 reason = error.message
                 log.warning("training.stream_broke", code=error.code, reason=reason)
                 pause = self._next_pause(pause, error)
+            except Exception as error:  # noqa: BLE001 - a full disk, whatever: the node has to come back
+                reason = f"{type(error).__name__} at {where(error)}"
+                log.error("training.stream_failed", reason=reason)  # noqa: TRY400 - the text could hold anything
+                pause = _LONGEST_PAUSE
             if self.connected:
                 pause = _FIRST_PAUSE
             self._is(connected=False, detail=reason)
@@ -131,9 +146,14 @@ class Link:
         Raises:
             JointriskError: the stream broke, or was refused.
         """
-        stream = self._stream = NodeStream(self._member_id, self._spool, self._workers, self._known, self._seen)
+        stream = self._stream = NodeStream(
+            self._member_id, self._spool, self._workers, self._known, self._seen, self._record
+        )
         channel = self._connect()
-        call = TrainingServiceStub(channel).Exchange(_frames(stream))
+        method = channel.stream_stream(
+            _EXCHANGE, request_serializer=pb.NodeFrame.SerializeToString, response_deserializer=_received
+        )
+        call = method(_frames(stream))
         try:
             return await self._listen(stream, call)
         except aio.AioRpcError as error:
@@ -144,26 +164,42 @@ class Link:
             call.cancel()
             await channel.close()
 
-    async def _listen(self, stream: NodeStream, call: "aio.StreamStreamCall[pb.NodeFrame, pb.CoordinatorFrame]") -> str:
+    async def _listen(self, stream: NodeStream, call: "aio.StreamStreamCall[Any, Received]") -> str:
         while True:
             try:
                 async with asyncio.timeout(stream.lease_seconds):
                     frame = await call.read()
             except TimeoutError:
                 raise DeadlineError("the coordinator has been silent for longer than its lease") from None
-            if not isinstance(frame, pb.CoordinatorFrame):
+            if not isinstance(frame, pb.CoordinatorFrame | JointriskError):
                 return "the coordinator ended the stream"
-            reason = await stream.receive(frame)
+            reason = await self._take(stream, frame)
             if reason is not None:
                 return reason
             if not self.connected:
                 self._is(connected=True, detail="")
                 log.info("training.connected")
 
+    async def _take(self, stream: NodeStream, frame: "Received") -> str | None:
+        try:
+            if isinstance(frame, JointriskError):
+                raise frame
+            return await stream.receive(frame)
+        except JointriskError as error:
+            await self._record.rule_broken(error)
+            raise
+
     def _is(self, *, connected: bool, detail: str) -> None:
         if self.connected != connected:
             self.since = self._clock()
         self.connected, self.detail = connected, detail
+
+
+def _received(data: bytes) -> Received:
+    try:
+        return pb.CoordinatorFrame.FromString(data)
+    except DecodeError:
+        return InvalidInputError("frame: expected a coordinator's frame, got nothing readable")
 
 
 async def _frames(stream: NodeStream) -> AsyncIterator[pb.NodeFrame]:

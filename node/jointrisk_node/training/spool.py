@@ -91,6 +91,14 @@ class TaskSpool:
         """Return the runs of which anything is kept."""
         return sorted(path.name for path in self._root.iterdir() if path.is_dir())
 
+    def accepted(self, run_id: str) -> bool:
+        """Tell whether this node takes part in a run."""
+        return self.offer_path(run_id).exists()
+
+    def offer_path(self, run_id: str) -> Path:
+        """Return where an accepted offer lies, or will."""
+        return self.run_folder(run_id) / "offer.json"
+
     def held(self) -> list[HeldTask]:
         """Return the tasks that are here whole, in the order in which they came."""
         return list(self._tasks.values())

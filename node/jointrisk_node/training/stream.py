@@ -9,11 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jointrisk import PROTOCOL_MAX, PROTOCOL_MIN, __version__, transfer
-from jointrisk.errors import ConflictError, InvalidInputError, TooLargeError
+from jointrisk.errors import ConflictError, InvalidInputError, JointriskError, RefusedError, TooLargeError
+from jointrisk.foreign_text import printable
 from jointrisk.rpc.v1 import training_pb2 as pb
-from jointrisk.transfer import Header, Incoming, Outgoing
+from jointrisk.transfer import Incoming, Outgoing
+from jointrisk_node.training.limits import Limits, require_wanted
+from jointrisk_node.training.record import TrainingRecord
 from jointrisk_node.training.spool import Answer, HeldTask, TaskSpool
 from jointrisk_node.training.workers import Workers
+
+_WELCOME_SECONDS = 20.0
+_LONGEST_REASON = 500
+_UNREAD_AT_MOST = 1000
 
 VersionsSeen = Callable[[int, int, int], None]
 """Told which roster version, contract version and model number the coordinator calls current."""
@@ -36,16 +43,24 @@ class NodeStream:
         workers: does tasks.
         known: versions that this node has.
         seen: told which versions are current.
+        record: told what is refused.
     """
 
     def __init__(
-        self, member_id: str, spool: TaskSpool, workers: Workers, known: Callable[[], Known], seen: VersionsSeen
+        self,
+        member_id: str,
+        spool: TaskSpool,
+        workers: Workers,
+        known: Callable[[], Known],
+        seen: VersionsSeen,
+        record: TrainingRecord,
     ) -> None:
         self._member_id = member_id
         self._spool = spool
         self._workers = workers
         self._known = known
         self._seen = seen
+        self._record = record
         self._control: deque[pb.NodeFrame] = deque([pb.NodeFrame(hello=self._hello())])
         self._answers: deque[HeldTask] = deque()
         self._outgoing: Outgoing | None = None
@@ -53,12 +68,12 @@ class NodeStream:
         self._partial: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._closing = False
-        self.welcome: pb.Welcome | None = None
+        self._welcome: Limits | None = None
 
     @property
     def lease_seconds(self) -> float:
         """How long the coordinator may be silent; before its Welcome, how long that may take."""
-        return self.welcome.lease_ms / 1000 if self.welcome else 20.0
+        return self._welcome.lease_seconds if self._welcome else _WELCOME_SECONDS
 
     def answered(self, task: HeldTask) -> None:
         """Send an answer as soon as those before it are out."""
@@ -100,10 +115,10 @@ class NodeStream:
         Raises:
             JointriskError: the frame breaks a rule; the stream has to end.
         """
+        if len(self._control) > _UNREAD_AT_MOST:
+            raise RefusedError("the coordinator sends without reading what it is answered")
         kind = frame.WhichOneof("frame")
-        if (self.welcome is None) != (kind == "welcome"):
-            if kind == "goodbye":
-                return frame.goodbye.reason
+        if (self._welcome is None) != (kind == "welcome") and kind != "goodbye":
             raise InvalidInputError(f"frame: expected one welcome, first; got {kind or 'nothing readable'}")
         match kind:
             case "welcome":
@@ -120,7 +135,7 @@ class NodeStream:
                 beat = frame.heartbeat
                 self._seen(beat.roster_version, beat.contract_version, beat.model_number)
             case "goodbye":
-                return frame.goodbye.reason or "the coordinator ends the stream"
+                return printable(frame.goodbye.reason, _LONGEST_REASON) or "the coordinator ends the stream"
             case _:
                 raise InvalidInputError("frame: expected a frame of a coordinator's stream, got nothing readable")
         return None
@@ -140,7 +155,7 @@ class NodeStream:
         )
 
     async def _welcomed(self, welcome: pb.Welcome) -> None:
-        self.welcome = welcome
+        self._welcome = Limits.of(welcome)
         for message_id in welcome.forgotten:
             await self._forget(message_id)
         for run_id in welcome.ended_runs:
@@ -159,9 +174,9 @@ class NodeStream:
             self.answered(task)
 
     async def _task(self, frame: pb.Task) -> None:
-        header = Header.checked(frame.message_id, frame.total_bytes, frame.sha256, self._limits.max_message_bytes)
+        header = self._limits.header(frame)
         task = HeldTask(
-            run_id=transfer.check_run_id(frame.run_id),
+            run_id=frame.run_id,
             round=frame.round,
             base_round=frame.base_round,
             kind=frame.kind,
@@ -174,9 +189,12 @@ class NodeStream:
             if held is not None:
                 self._held(held)
                 return
+            if task.message_id not in dict(self._spool.partials()):
+                require_wanted(self._spool, task.run_id, task.kind)
+            self._drop_incoming(task.message_id)
             incoming = await asyncio.to_thread(self._spool.begin, task)
-        except ConflictError as error:
-            self._refuse(task, error)
+        except (ConflictError, RefusedError) as error:
+            await self._refuse(task, error)
             return
         self._incoming[task.message_id] = (task, incoming)
         await self._write(task, incoming, frame.offset, frame.data)
@@ -185,7 +203,8 @@ class NodeStream:
         self._say(pb.NodeFrame(receipt=pb.Receipt(message_id=task.message_id)))
         self._do(task)
 
-    def _refuse(self, task: HeldTask, error: ConflictError) -> None:
+    async def _refuse(self, task: HeldTask, error: JointriskError) -> None:
+        await self._record.refused(task.run_id, task.kind, error.code, error.message)
         failure = pb.Failure(
             message_id=task.message_id, member_id=self._member_id, code=error.code, reason=error.message
         )
@@ -234,7 +253,7 @@ class NodeStream:
         if self._outgoing is not None:
             offset, data = self._outgoing.next_chunk()
             return pb.NodeFrame(chunk=pb.Chunk(message_id=self._outgoing.header.message_id, offset=offset, data=data))
-        while self.welcome is not None and self._answers:
+        while self._welcome is not None and self._answers:
             task = self._answers.popleft()
             if task.answer is not None and self._spool.find(task.message_id) is task:
                 return self._open_answer(task, task.answer)
@@ -265,10 +284,10 @@ class NodeStream:
         )
 
     @property
-    def _limits(self) -> pb.Welcome:
-        if self.welcome is None:
+    def _limits(self) -> Limits:
+        if self._welcome is None:
             raise InvalidInputError("frame: expected welcome first")
-        return self.welcome
+        return self._welcome
 
     def _say(self, frame: pb.NodeFrame) -> None:
         self._control.append(frame)
@@ -277,7 +296,7 @@ class NodeStream:
     async def _woken(self) -> bool:
         """Wait until there may be something to send; False when it is time for a heartbeat."""
         self._wake.clear()
-        heartbeat = self.welcome.heartbeat_ms / 1000 if self.welcome else None
+        heartbeat = self._welcome.heartbeat_seconds if self._welcome else None
         try:
             async with asyncio.timeout(heartbeat):
                 await self._wake.wait()

@@ -2,25 +2,36 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from jointrisk import durable
-from jointrisk.errors import ClientFailedError, DeadlineError, JointriskError, RefusedError, by_code
+from jointrisk.errors import (
+    ClientFailedError,
+    ConflictError,
+    DeadlineError,
+    InvalidInputError,
+    JointriskError,
+    RefusedError,
+    by_code,
+)
 from jointrisk.federation.policy import RunOffer
 from jointrisk.transfer import Header
 from jointrisk.worker_process import Line, WorkerProcess, where
 from jointrisk_node.training.gate import Gate
+from jointrisk_node.training.record import TrainingRecord
 from jointrisk_node.training.spool import Answer, HeldTask, TaskSpool
 
 log = structlog.get_logger()
 
 WORKER = "jointrisk_node.training.worker"
-_DEATHS = 3
+_DEATHS = 5
+_PAUSE_AFTER_DEATH = 0.2
 _IDLE_SECONDS = 900.0
 _ACCEPTED = b'{"accepted":true}'
+_RUNS_AT_ONCE = 8
+_RULES = {ConflictError.code, InvalidInputError.code, RefusedError.code}
 
 
 class _WorkerDiedError(Exception):
@@ -35,13 +46,20 @@ class Workers:
         gate: decides about offers.
         data: the node's data settings, for the worker.
         answered: told of every task that has been answered.
+        record: told what is accepted and refused.
     """
 
     def __init__(
-        self, spool: TaskSpool, gate: Gate, data: Mapping[str, Any], answered: Callable[[HeldTask], None]
+        self,
+        spool: TaskSpool,
+        gate: Gate,
+        data: Mapping[str, Any],
+        answered: Callable[[HeldTask], None],
+        record: TrainingRecord,
     ) -> None:
         self._spool = spool
         self._gate = gate
+        self._record = record
         self._data = data
         self._answered = answered
         self._runs: dict[str, _RunWorker] = {}
@@ -58,7 +76,7 @@ class Workers:
             run = self._runs.get(task.run_id)
             if run is None or run.ended:
                 run = self._runs[task.run_id] = _RunWorker(
-                    task.run_id, self._spool, self._gate, self._data, self._answered
+                    task.run_id, self._spool, self._gate, self._data, self._answered, self._record
                 )
             run.submit(task)
 
@@ -96,7 +114,9 @@ class _RunWorker:
         gate: Gate,
         data: Mapping[str, Any],
         answered: Callable[[HeldTask], None],
+        record: TrainingRecord,
     ) -> None:
+        self._record = record
         self._run_id = run_id
         self._spool = spool
         self._gate = gate
@@ -166,6 +186,8 @@ class _RunWorker:
         await asyncio.to_thread(self._spool.answer, task, answer)
         if answer.reply is None:
             log.warning("training.failed", run_id=task.run_id, kind=task.kind, code=answer.code, reason=answer.reason)
+            if task.kind == "offer" or answer.code in _RULES:
+                await self._record.refused(task.run_id, task.kind, answer.code, answer.reason)
         self._answered(task)
 
     async def _answer(self, task: HeldTask) -> Answer:
@@ -176,16 +198,36 @@ class _RunWorker:
             except _WorkerDiedError:
                 await self._end_process()
                 log.warning("training.worker_ended", run_id=self._run_id, kind=task.kind)
+                await asyncio.sleep(_PAUSE_AFTER_DEATH)
         raise ClientFailedError(f"the worker process ended {_DEATHS} times on the same task")
 
     async def _accept(self, task: HeldTask) -> Answer:
         content = await asyncio.to_thread(task.content.read_bytes)
         offer = self._gate.admit(task.run_id, content)
+        again = await asyncio.to_thread(self._require_same, content)
         await self._ensure(offer)
         # Accepted only now that the worker has the data and found it in order.
-        await asyncio.to_thread(durable.write, self._offer_path(), content)
+        await asyncio.to_thread(durable.write, self._spool.offer_path(self._run_id), content)
+        if not again:
+            await self._record.accepted(offer)
         await asyncio.to_thread(durable.write, task.reply, _ACCEPTED)
         return Answer(await asyncio.to_thread(Header.of_file, task.message_id, task.reply))
+
+    def _require_same(self, content: bytes) -> bool:
+        """Tell whether this very offer has been accepted before.
+
+        Raises:
+            ConflictError: another offer of the run has been.
+            RefusedError: this node takes part in as many runs as it can.
+        """
+        path = self._spool.offer_path(self._run_id)
+        if path.exists():
+            if path.read_bytes() != content:
+                raise ConflictError("another offer of this run has been accepted", remedy="Start a new run.")
+            return True
+        if sum(map(self._spool.accepted, self._spool.runs())) >= _RUNS_AT_ONCE:
+            raise RefusedError(f"this node takes part in {_RUNS_AT_ONCE} runs already", remedy="Let one of them end.")
+        return False
 
     async def _perform(self, task: HeldTask) -> Answer:
         process = await self._ensure(await self._accepted())
@@ -205,7 +247,7 @@ class _RunWorker:
         return Answer(Header(task.message_id, said["bytes"], bytes.fromhex(said["sha256"])))
 
     async def _accepted(self) -> RunOffer:
-        path = self._offer_path()
+        path = self._spool.offer_path(self._run_id)
         if not path.exists():
             raise RefusedError("this node has not accepted the run", remedy="Start a new run.")
         # The operator may have changed the policy since, or installed other code.
@@ -241,6 +283,3 @@ class _RunWorker:
         process, self._process = self._process, None
         if process is not None:
             await process.end()
-
-    def _offer_path(self) -> Path:
-        return self._spool.run_folder(self._run_id) / "offer.json"
