@@ -29,6 +29,7 @@ INCOME, TOO_LARGE = 271828.1875, 98712343.375
 NAME, IDENTIFIER, BRANCH = "张三-Marker-Zhang", "110101199003070011", "branch-of-Quokka-Street"
 BROKEN = ("not-a-number-Xylophone", "no-category-Zephyr", "no-flag-Walrus", "no-label-Vortex")
 SOUND: Row = {"income": INCOME, "purpose": "car", "branch": BRANCH, "has_phone": 1, "bad": 1}
+_TELLING = 8
 DEBUG = '[log]\nlevel = "debug"\n'
 
 
@@ -95,8 +96,7 @@ def _happen(root: Path, federation: Remembering, witness: DiskWitness) -> Afterm
         book = write_book(root / "books" / f"{name}.{ending}", _marked([SOUND]))
         add_lender(federation, name, book=book, more_toml=DEBUG, environment=environment)
     federation.wait_online()
-    # A curious coordinator asks for bins as fine as they get: one row is enough for one.
-    trained = federation.run(run_settings() + "minimum_count = 1\nbins = 64\n")
+    trained = federation.run(run_settings())
     write_book(root / "books" / "bank.csv", _marked(_broken()))
     refused = federation.run(run_settings())
     said = dict(_said(federation))
@@ -140,11 +140,14 @@ def _row_needles(aftermath: Aftermath) -> Iterator[Needle]:
     left = read_unsigned(aftermath.federation.coordinator.home / "runs" / aftermath.trained["run_id"])
     assert left is not None
     encoding = Encoding.model_validate(left.facts.encoding)
-    encoded = encoding.encode(np.array([[INCOME, 0, 0, 1]], dtype=np.float32))[0]
+    ordinary = sound_rows()[17]["income"]
+    encoded = encoding.encode(np.array([[ordinary, 0, 0, 1]], dtype=np.float32))[0]
     shares = encoded[(encoded != 0) & (encoded != 1)]
     assert len(shares) == 1
-    for value in shares:
-        yield from number_needles("an income as the model sees it", float(value))
+    for needle in number_needles("an income as the model sees it", float(shares[0])):
+        # Rounded to one or three digits a share is in every second file.
+        if not needle.what.endswith("text") or len(needle.form) >= _TELLING:
+            yield needle
 
 
 def _secrets(aftermath: Aftermath) -> Iterator[tuple[str, bytes]]:

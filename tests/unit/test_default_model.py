@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract_sample import sample_contract
-from jointrisk.errors import DataBreachError
+from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.learning import validation
 from jointrisk.learning.architectures import fitting, load_architecture
 from jointrisk.learning.architectures.ensemble import Ensemble
@@ -26,7 +26,7 @@ from jointrisk.learning.flower import (
     values,
 )
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.tasks import Assignment, MemberData, Query
+from jointrisk.learning.tasks import Assignment, MemberData, Query, task_settings
 from jointrisk.learning.tasks.default_model import DefaultModel
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 
@@ -215,6 +215,12 @@ def test_model_says_what_its_arrays_are() -> None:
     model = DefaultModel().model(chosen, outcome)
     assert model.encoding == Prepared.from_payload(outcome).encoding.model_dump(mode="json")
     assert (model.architecture, model.settings) == ("mlp", {"networks": 2, "hidden": [8, 8], "average": "log odds"})
+
+
+def test_finer_bins_than_twenty_rows_are_refused() -> None:
+    """A coordinator that asks for an edge or a word of a few customers is told no by every lender's own settings."""
+    with pytest.raises(InvalidInputError, match="minimum_count"):
+        task_settings("default_model", {"minimum_count": 19})
 
 
 def test_lender_with_too_few_rows_to_hold_any_out_is_told() -> None:

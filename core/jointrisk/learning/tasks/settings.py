@@ -48,7 +48,10 @@ class DefaultModelSettings(Settings):
     )
     bins: int = Field(48, ge=2, le=64, description="Most bins of a numeric feature.")
     minimum_count: int = Field(
-        20, ge=1, le=1_000_000, description="Fewest rows, of all members together, behind a bin or a word."
+        20,
+        ge=20,
+        le=1_000_000,
+        description="Fewest rows, of all members together, behind a bin or a word; members refuse finer ones.",
     )
     held_out: float = Field(
         0.1, gt=0, lt=1, description="Share of rows that only evaluation uses, chosen by a hash of the row's number."
