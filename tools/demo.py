@@ -63,7 +63,7 @@ def _show(federation: LocalFederation) -> dict[str, Any]:
     for lender in lenders:
         with _step(f"{lender.name} joins by token, and starts its node"):
             federation.add_node(lender.name, source=str(lender.train))
-    with _step("Waiting for the three streams, and for the feature contract to reach every node"):
+    with _step("Waiting for three streams, and the contract at every node"):
         federation.wait_online()
         for node in federation.nodes.values():
             wait_until(partial(_has_contract, node), f"{node.name} to have the contract")
@@ -140,11 +140,9 @@ class _Result:
 def _evaluate(federation: LocalFederation, lenders: tuple[LenderFiles, ...]) -> _Result:
     shared: dict[str, Scores] = {}
     for lender in lenders:
-        with _step(
-            f"{lender.name} verifies and activates the shared model, and scores {lender.test_rows:,} applicants"
-        ):
+        with _step(f"{lender.name} activates the model, scores {lender.test_rows:,} applicants"):
             shared[lender.name] = _score(federation.nodes[lender.name], lender)
-    with _step("For comparison: what each lender has alone (LightGBM on its own rows)"):
+    with _step("What each lender has alone: LightGBM on its own rows"):
         alone = {lender.name: fit_alone(read_book(lender.train)) for lender in lenders}
     return _Result({lender.name: read_book(lender.test) for lender in lenders}, alone, shared)
 
@@ -162,16 +160,7 @@ def _show_results(lenders: tuple[LenderFiles, ...], result: _Result) -> None:
     table = Table(
         box=None, header_style="bold", pad_edge=False, title="\nAreas under the ROC curve, with standard errors"
     )
-    columns = (
-        "lender",
-        "rows",
-        "bad rate",
-        "alone, common test",
-        "alone, own book",
-        "shared, own book",
-        "gain, own book",
-    )
-    for column in columns:
+    for column in ("lender", "rows", "bad", "alone, common", "alone, own", "shared, own", "gain, own"):
         table.add_column(column, justify="left" if column == "lender" else "right")
     for lender in lenders:
         name, book = lender.name, result.books[lender.name]
@@ -186,9 +175,8 @@ def _show_results(lenders: tuple[LenderFiles, ...], result: _Result) -> None:
             str(difference(book.labels, result.shared[name], own)),
         )
     console.print(table)
-    console.print(
-        f"Shared model on the common test ({len(result.labels):,} borrowers of all three): [bold]{common}[/bold]"
-    )
+    console.print(f"The shared model on the common test: [bold]{common}[/bold]")
+    console.print("common: held-out borrowers of all three; own: the lender's own. Standard errors by DeLong.")
 
 
 def _bad_rate(lender: LenderFiles) -> float:
