@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jointrisk.learning.flower import Array, ArrayRecord, MetricRecord, RecordDict, decode, encode
+from jointrisk.learning.flower import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict, decode, encode
 
 Poison = Callable[[bytes], bytes]
 """From what was asked to the reply, both serialised."""
@@ -103,6 +103,24 @@ EVALUATION: dict[str, Poison] = {
     "a name to draw on terminals": _only_metrics(_metrics(_SOUND | {"\x1b[2J[/bold]": 1.0})),
     "noise": TRAINING["noise"],
 }
+
+
+def train_task() -> bytes:
+    """Return a sound training task of the probe."""
+    arrays = ArrayRecord({"payload": Array(np.zeros(8, dtype=np.float32))})
+    return encode(RecordDict({"arrays": arrays, "config": ConfigRecord({"server-round": 1})}))
+
+
+HOSTILE_TASKS: dict[str, Callable[[], bytes]] = {
+    "noise": lambda: TRAINING["noise"](b""),
+    "nothing": lambda: b"",
+    "cut": lambda: train_task()[:-7],
+    "objects": lambda: TRAINING["objects"](train_task()),
+    "a shape of terabytes": lambda: TRAINING["a shape of terabytes"](train_task()),
+    "a deep header": lambda: TRAINING["a deep header"](train_task()),
+    "no round": lambda: TRAINING["one more array"](train_task()),
+}
+"""Training tasks that no honest coordinator sends."""
 
 
 def _pickled() -> bytes:

@@ -1,6 +1,7 @@
 """A real node daemon whose coordinator is an attacker, and what its audit log and its folders show."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class Victim:
     def files(self) -> list[str]:
         """Return what lies in the folder of training tasks."""
         folder = self.node.home / "training"
-        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        # os.walk takes no offence at folders that are gone by now
+        return sorted(str(Path(root, name).relative_to(folder)) for root, _, names in os.walk(folder) for name in names)
 
     def status(self) -> pb.NodeStatus:
         """Return what the daemon says of itself."""

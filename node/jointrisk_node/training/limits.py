@@ -76,15 +76,21 @@ class Limits:
         return Header.checked(frame.message_id, frame.total_bytes, frame.sha256, limit)
 
 
-def require_wanted(spool: TaskSpool, run_id: str, kind: str) -> None:
+def require_wanted(spool: TaskSpool, run_id: str, kind: str, *, begun: int) -> None:
     """Return when a new task may be received: before a byte of it is stored.
+
+    Args:
+        spool: what lies here.
+        run_id: the task's run.
+        kind: the task's kind.
+        begun: tasks of which only the beginning lies here.
 
     Raises:
         RefusedError: its run has not been accepted here, or too much lies here already.
     """
     if kind != "offer" and not spool.accepted(run_id):
         raise RefusedError("this node has not accepted the run", remedy="Start a new run.")
-    if len(spool.held()) + len(spool.partials()) >= _MOST_TASKS:
+    if len(spool.held()) + begun >= _MOST_TASKS:
         raise RefusedError(f"this node holds {_MOST_TASKS} tasks that have not ended")
     if not spool.run_folder(run_id).exists() and len(spool.runs()) >= _MOST_RUNS:
         raise RefusedError(f"this node keeps {_MOST_RUNS} runs that have not ended")

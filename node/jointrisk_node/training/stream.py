@@ -189,8 +189,9 @@ class NodeStream:
             if held is not None:
                 self._held(held)
                 return
-            if task.message_id not in dict(self._spool.partials()):
-                require_wanted(self._spool, task.run_id, task.kind)
+            begun = dict(self._spool.partials())
+            if task.message_id not in begun:
+                require_wanted(self._spool, task.run_id, task.kind, begun=len(begun))
             self._drop_incoming(task.message_id)
             incoming = await asyncio.to_thread(self._spool.begin, task)
         except (ConflictError, RefusedError) as error:
