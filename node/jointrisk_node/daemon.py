@@ -209,4 +209,5 @@ async def _keep_models(parts: _Parts, settings: NodeSettings) -> None:
         except OSError as error:
             log.warning("model.not_stored", reason=error.strerror)
         with suppress(TimeoutError):
-            await asyncio.wait_for(parts.news.model.wait(), settings.membership.roster_poll.total_seconds())
+            async with asyncio.timeout(settings.membership.roster_poll.total_seconds()):
+                await parts.news.model.wait()

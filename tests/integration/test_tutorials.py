@@ -1,4 +1,4 @@
-"""The tutorials, executed: every command of both pages in the order of their steps, by a coordinator and three members."""
+"""The tutorials, executed: every command of both pages in the order of their steps, with three members."""
 
 import os
 import re

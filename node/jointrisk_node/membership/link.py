@@ -156,7 +156,9 @@ class MembershipLink:
             await self._step(self.refresh_roster, roster_changed)
             await self._step(self.renew_if_due, renewed)
             try:
-                await asyncio.wait_for(announced.wait(), self._pause(every))
+                # Not wait_for, which can swallow a cancellation on Python 3.11.
+                async with asyncio.timeout(self._pause(every)):
+                    await announced.wait()
             except TimeoutError:
                 continue
 
