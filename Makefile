@@ -7,6 +7,8 @@ SETUP := $(VENV)/.jointrisk-setup
 PROTO_TOOLS := grpcio-tools==1.81.1 mypy-protobuf==5.1.0
 PROTO_VENV := build/proto-venv
 PROTO_SETUP := $(PROTO_VENV)/.jointrisk-$(subst ==,-,$(subst $() ,-,$(PROTO_TOOLS)))
+# Two at a time: daemons' tests wait more than they compute. A file's tests stay together, with what they share.
+PARALLEL := -n 2 --dist loadfile
 SOURCES := core node coordinator tests tools
 
 .DEFAULT_GOAL := help
@@ -22,10 +24,10 @@ demo: $(SETUP) ## a coordinator and three lenders on this machine train a model;
 	KEEP=$(KEEP) $(BIN)/python tools/demo.py
 
 test: $(SETUP) ## all tests but the minutes-long ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" $(PARALLEL)
 
 test-quick: $(SETUP) ## tests that start no daemon
-	$(BIN)/pytest -m "not slow and not federation"
+	$(BIN)/pytest -m "not slow and not federation" $(PARALLEL)
 
 test-slow: $(SETUP) ## the minutes-long tests
 	$(BIN)/pytest -m slow --timeout 1800
