@@ -128,11 +128,13 @@ def test_a_run_that_keeps_every_policy_has_everybody(federation: LocalFederation
 
 
 def test_a_book_that_is_gone_is_told_without_a_run_that_hangs(federation: LocalFederation, book: Path) -> None:
-    """The node refuses at once; its people see what is missing."""
+    """The node refuses at once; its own people see what is missing, the coordinator's learn no path of the lender's."""
     book.unlink(missing_ok=True)
     run = federation.run(run_settings(members=1))
     assert run["state"] == "failed"
-    assert said(run)["bank"][1].startswith("not_found: expected the loan book")
+    assert said(run)["bank"][1] == "not_found: the loan book cannot be read; the node's log says why"
+    assert str(book) in federation.nodes["bank"].log_tail()
+    assert str(book) not in federation.coordinator.log_tail(100)
     with pytest.raises(CommandFailedError, match="expected the loan book") as caught:
         federation.nodes["bank"].command("data", "check")
     assert caught.value.code == 3

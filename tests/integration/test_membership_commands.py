@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jointrisk.operator_socket import operator_socket
 from local_federation import CommandFailedError, Daemon, LocalFederation, wait_until
 
 pytestmark = pytest.mark.federation
@@ -153,7 +154,8 @@ def test_a_daemon_says_so_when_another_holds_its_state(federation: LocalFederati
 def test_the_operator_socket_is_private_and_gone_after_a_stop(federation: LocalFederation) -> None:
     """0600, in a directory that is 0700; a command without a daemon says how to start it."""
     home = federation.coordinator.home
-    socket = home / "operator.sock"
+    socket = operator_socket(home)
+    assert socket.parent.stat().st_mode & 0o777 == 0o700
     assert socket.stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700
     assert federation.coordinator.stop() == 0
