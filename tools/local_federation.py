@@ -181,11 +181,16 @@ class LocalFederation:
         )
         _append(self.coordinator.home / "coordinator.toml", extra_toml)
 
+    def new_node(self, name: str) -> Daemon:
+        """Return a node that has no state directory yet."""
+        node = self.nodes[name] = self._daemon("node", name)
+        return node
+
     def add_node(
         self, name: str, *, source: str = "", extra_toml: str = "", join: bool = True, start: bool = True
     ) -> Daemon:
         """Make a node's state directory, let it join by token, start it."""
-        node = self.nodes[name] = self._daemon("node", name)
+        node = self.new_node(name)
         node.command("init", *(("--source", source) if source else ()), with_key=True)
         _append(node.home / "node.toml", extra_toml)
         if join:

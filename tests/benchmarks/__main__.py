@@ -7,6 +7,7 @@ figures depend on the machine, and who compares them reads the JSON.
 import argparse
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -53,12 +54,14 @@ def run_suite(suite: str, console: Console, *, quick: bool) -> bool:
     failed: list[str] = []
     for part in SUITES[suite].parts:
         name = part.__name__.removeprefix("measure_")
+        begin = time.monotonic()
         with console.status(f"{suite}: {name}"):
             try:
                 measures += part(quick=quick)
             except Exception:  # noqa: BLE001 one part that fails leaves the others' figures standing
                 failed.append(name)
                 console.print(f"[red]{suite}: {name} could not be measured[/red]\n{traceback.format_exc()}")
+        console.print(f"{suite}: {name} took {time.monotonic() - begin:.0f} s")
     for derive in SUITES[suite].derived:
         measures += derive(measures)
     report = Report(suite, commit(), machine, tuple(measures))

@@ -10,7 +10,7 @@ from benchmarks.report import Measure
 
 def measure_flower_superlink(*, quick: bool) -> list[Measure]:
     """Measure a round of a trivial job on Flower's own processes with three nodes."""
-    seconds = round_seconds(nodes=3, rounds=3 if quick else 6)
+    seconds = round_seconds(nodes=3, rounds=2 if quick else 6)
     return [Measure("flower_superlink_round_seconds", seconds, "s")]
 
 

@@ -88,8 +88,10 @@ def test_tables_are_the_encoding(edges: list[float], values: list[float], missin
     arrays = sample_arrays(encoding.width, networks=1, hidden=())
     rows = np.array(values, dtype=np.float32)[:, None]
     expected = encoding.encode(rows).astype(np.float64) @ arrays["seed0/0.weight"][0].astype(np.float64)
-    scores = Scorer(encoding, networks_of(arrays), "log odds").log_odds(rows)
-    assert np.abs(scores - expected - arrays["seed0/0.bias"][0]).max() < 1e-5
+    scorer = Scorer(encoding, networks_of(arrays), "log odds")
+    alone = np.concatenate([scorer.log_odds(row[None]) for row in rows])
+    for scores in (scorer.log_odds(rows), alone):
+        assert np.abs(scores - expected - arrays["seed0/0.bias"][0]).max() < 1e-5
 
 
 def test_one_row_scores_as_among_many() -> None:

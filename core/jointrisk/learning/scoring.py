@@ -1,9 +1,7 @@
 """Scoring rows with a verified model: NumPy only, so that daemons need no torch.
 
 A model is a set of networks that are averaged (a scorecard is one of a single layer): arrays ``MEMBER/LAYER.weight``
-[out, in] and ``MEMBER/LAYER.bias``, ReLU between layers, one log odds out. The encoding makes hundreds of inputs of a
-row, but each feature lies in one bin: what its inputs do in the first layer is one row of a table, plus the share of
-the bin times another. So features of many inputs are looked up in the first layer, those of few are multiplied out.
+[out, in] and ``MEMBER/LAYER.bias``, ReLU between layers, one log odds out.
 """
 
 import re
@@ -18,22 +16,14 @@ from jointrisk.canonical import canonical_json
 from jointrisk.errors import CorruptError, RefusedError, VersionMismatchError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.bundle import Arrays, Bundle
-from jointrisk.learning.encoding import (
-    BUCKETS,
-    CategoryEncoding,
-    Encoding,
-    FeatureEncoding,
-    NumericEncoding,
-    Rows,
-    is_open,
-)
+from jointrisk.learning.encoding import CategoryEncoding, Encoding, FeatureEncoding, Rows, is_open
+from jointrisk.learning.first_layer import FirstLayer
 
 ARCHITECTURES: Final = ("mlp", "scorecard")
 """What can be scored here."""
 
 Floats = NDArray[np.float32]
 _BLOCK_ROWS = 1024
-_FEW_INPUTS = 12
 _ARRAY = re.compile(r"([a-z0-9]+)/(\d+)\.(weight|bias)")
 
 
@@ -66,15 +56,7 @@ class Scorer:
         self._networks = networks
         first = [network[0] for network in networks]
         weights = np.concatenate([layer.weight for layer in first]).T.astype(np.float64)
-        self._bias = np.concatenate([layer.bias for layer in first])
-        ends = np.cumsum([0, *(_inputs(feature) + feature.missing for feature in encoding.features)])
-        parts = [weights[begin:end] for begin, end in pairwise(ends)]
-        few = [place for place, feature in enumerate(encoding.features) if _inputs(feature) <= _FEW_INPUTS]
-        self._few = np.array(few, dtype=np.intp)
-        self._few_encoding = Encoding(features=tuple(encoding.features[place] for place in few))
-        self._few_weights = np.concatenate([weights[:0], *(parts[place] for place in few)]).astype(np.float32)
-        many = sorted(set(range(len(parts))) - set(few))
-        self._tables = [(place, _table(encoding.features[place], parts[place])) for place in many]
+        self._first = FirstLayer(encoding, weights, np.concatenate([layer.bias for layer in first]))
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Scorer":
@@ -115,10 +97,7 @@ class Scorer:
         return result
 
     def _block(self, rows: Rows) -> NDArray[np.float64]:
-        hidden = self._few_encoding.encode(rows[:, self._few]) @ self._few_weights + self._bias
-        scratch = np.empty_like(hidden)
-        for place, table in self._tables:
-            table.add(rows[:, place], hidden, scratch)
+        hidden = self._first.apply(rows)
         outputs, begin = [], 0
         for network in self._networks:
             width = len(network[0].bias)
@@ -156,95 +135,8 @@ def networks_of(arrays: Arrays) -> list[list[Layer]]:
     return [[Layer(**layer) for _, layer in sorted(layers.items())] for _, layers in sorted(found.items())]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """What one feature adds to the first layer: ``base[bin] + share * slope[bin]``; the last bin is "missing".
-
-    Attributes:
-        edges: of the bins of a number; None where values are codes.
-        rise: for each bin of a number, 1 / its width.
-        bins: for each code its bin, the last for all greater codes; empty for a number.
-        base: float32 [bins + 1, width of the first layer].
-        slope: as ``base``; None where values are codes.
-    """
-
-    edges: Floats | None
-    rise: Floats
-    bins: NDArray[np.intp]
-    base: Floats
-    slope: Floats | None
-
-    def add(self, column: Floats, total: Floats, scratch: Floats) -> None:
-        missing = np.isnan(column)
-        if self.slope is None or self.edges is None:
-            np.take(self.base, self._codes(column, missing), axis=0, out=scratch, mode="clip")
-            np.add(total, scratch, out=total)
-            return
-        place, share = self._place(self.edges, column, missing)
-        np.take(self.base, place, axis=0, out=scratch, mode="clip")
-        np.add(total, scratch, out=total)
-        np.take(self.slope, place, axis=0, out=scratch, mode="clip")
-        np.multiply(scratch, share[:, None], out=scratch)
-        np.add(total, scratch, out=total)
-
-    def _codes(self, column: Floats, missing: NDArray[np.bool_]) -> NDArray[np.intp]:
-        codes = np.where(missing, 0, column).astype(np.intp)
-        return np.where(missing, len(self.base) - 1, self.bins[np.clip(codes, 0, len(self.bins) - 1)])
-
-    def _place(self, edges: Floats, column: Floats, missing: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Floats]:
-        last = len(self.base) - 2
-        place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, last)
-        with np.errstate(over="ignore"):
-            share = np.clip((column - edges[place]) * self.rise[place], 0, 1).astype(np.float32)
-        return np.where(missing, last + 1, place), np.where(missing, np.float32(0), share)
-
-
 def _is_hashed(feature: FeatureEncoding) -> bool:
     return isinstance(feature, CategoryEncoding) and feature.hashed
-
-
-def _inputs(feature: FeatureEncoding) -> int:
-    """Return how many inputs a feature has, but for the one that says that it is missing."""
-    if isinstance(feature, CategoryEncoding):
-        return len(feature.kept) + feature.other
-    return max(len(feature.edges) - 1, 0) if isinstance(feature, NumericEncoding) else 1
-
-
-def _table(feature: FeatureEncoding, own: NDArray[np.float64]) -> _Table:
-    """Return the table of a feature from its part of the first layer's weights, [inputs, width]."""
-    inputs = _inputs(feature)
-    missing = own[inputs:] if feature.missing else np.zeros((1, own.shape[1]))
-    if isinstance(feature, CategoryEncoding):
-        return _category(feature, own[:inputs], missing)
-    edges = feature.edges if isinstance(feature, NumericEncoding) else (0.0, 1.0)
-    return _number(edges, own[:inputs], missing)
-
-
-def _number(edges: tuple[float, ...], own: NDArray[np.float64], missing: NDArray[np.float64]) -> _Table:
-    below = np.concatenate([np.zeros_like(missing), np.cumsum(own, axis=0)[:-1]])
-    return _Table(
-        edges=np.array(edges, dtype=np.float32),
-        rise=np.array([1 / (high - low) for low, high in pairwise(edges)], dtype=np.float32),
-        bins=np.empty(0, dtype=np.intp),
-        base=np.concatenate([below, missing]).astype(np.float32),
-        slope=np.concatenate([own, np.zeros_like(missing)]).astype(np.float32),
-    )
-
-
-def _category(feature: CategoryEncoding, own: NDArray[np.float64], missing: NDArray[np.float64]) -> _Table:
-    """Words that are not kept have the bin "other", or one that adds nothing."""
-    kept = len(feature.kept)
-    other = own[kept:] if feature.other else np.zeros_like(missing)
-    codes = max([BUCKETS, *(code + 2 for code in feature.kept)])
-    bins = np.full(codes, kept, dtype=np.intp)
-    bins[list(feature.kept)] = np.arange(kept)
-    return _Table(
-        edges=None,
-        rise=np.empty(0, dtype=np.float32),
-        bins=bins,
-        base=np.concatenate([own[:kept], other, missing]).astype(np.float32),
-        slope=None,
-    )
 
 
 def _rest(hidden: Floats, layers: list[Layer]) -> Floats:
