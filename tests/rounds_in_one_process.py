@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from jointrisk import durable
+from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.aggregation import PlainAggregation
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
 from jointrisk.learning.flower import Context, RecordDict, act_as, decode, encode, instruction
 from jointrisk.learning.strategies import make_strategy
-from jointrisk.learning.tasks import Assignment, load_task, task_settings
+from jointrisk.learning.tasks import Assignment, MemberData, load_task, task_settings
 from jointrisk_coordinator.runs.daemon_line import DaemonLine
 from jointrisk_coordinator.runs.grid import WorkerGrid
 from jointrisk_coordinator.runs.loop import RoundLoop
+from jointrisk_coordinator.runs.preparing import Preparation
 from jointrisk_coordinator.runs.settings import RunSettings
 from jointrisk_node.training import client_state
 
@@ -25,7 +27,15 @@ Spoil = Callable[[str, dict[str, Any]], str | None]
 class MembersAtHand:
     """The worker's pipe with the members right behind it; has a Pipe's two methods."""
 
-    def __init__(self, folder: Path, settings: RunSettings, members: Mapping[str, int], spoil: Spoil) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: RunSettings,
+        members: Mapping[str, int],
+        spoil: Spoil,
+        contract: FeatureContract | None,
+        books: Mapping[str, MemberData],
+    ) -> None:
         self._folder = folder
         self._spoil = spoil
         self._lines: deque[dict[str, Any]] = deque()
@@ -33,7 +43,9 @@ class MembersAtHand:
         self.asked: list[dict[str, Any]] = []
         chosen = task_settings(settings.task, settings.task_settings)
         self._apps = {
-            name: load_task(settings.task).client_app(Assignment(chosen, settings.run_seed, number))
+            name: load_task(settings.task).client_app(
+                Assignment(chosen, settings.run_seed, number, contract, books.get(name))
+            )
             for name, number in members.items()
         }
         self._numbers = members
@@ -76,7 +88,7 @@ class MembersAtHand:
 
 
 class OneProcess:
-    """A run of the probe, with everything under ``folder``."""
+    """A run with everything under ``folder``: of the probe, or of a model with a contract and every member's book."""
 
     def __init__(
         self,
@@ -84,20 +96,25 @@ class OneProcess:
         settings: RunSettings,
         spoil: Spoil = lambda _member, _asked: None,
         members: tuple[str, ...] = ("alder", "birch", "cedar"),
+        contract: FeatureContract | None = None,
+        books: Mapping[str, MemberData] | None = None,
     ) -> None:
         act_as(RUN)
         self.folder = folder
         self.settings = settings
         self.numbers = {name: number for number, name in enumerate(members, start=1)}
-        self.pipe = MembersAtHand(durable.folder(folder), settings, self.numbers, spoil)
+        self.pipe = MembersAtHand(durable.folder(folder), settings, self.numbers, spoil, contract, books or {})
         line = DaemonLine(self.pipe)  # type: ignore[arg-type]
         rules = settings.round_rules(len(members))
+        seam, grid = PlainAggregation(), WorkerGrid(line, RUN, self.numbers, folder / "out", rules)
+        self._contract = contract
+        self._preparation = Preparation(settings, seam, grid, folder, sleep=lambda _: None)
         self.loop = RoundLoop(
             settings,
             load_task(settings.task),
             make_strategy(settings.strategy, settings.strategy_settings, len(members)),
-            PlainAggregation(),
-            WorkerGrid(line, RUN, self.numbers, folder / "out", rules),
+            seam,
+            grid,
             folder,
             line.commit,
             sleep=lambda _: None,
@@ -105,6 +122,7 @@ class OneProcess:
 
     def beginning(self) -> Checkpoint:
         """Return where the first round starts."""
-        chosen = task_settings(self.settings.task, self.settings.task_settings)
-        arrays = load_task(self.settings.task).initial_arrays(chosen, None, self.settings.run_seed, b"")
-        return Checkpoint(0, arrays, RandomState.seeded(self.settings.run_seed))
+        chosen, task = task_settings(self.settings.task, self.settings.task_settings), load_task(self.settings.task)
+        prepared = self._preparation.run(task.preparation(chosen, self._contract))
+        arrays = task.initial_arrays(chosen, self._contract, self.settings.run_seed, prepared)
+        return Checkpoint(0, arrays, RandomState.seeded(self.settings.run_seed), prepared=prepared)

@@ -4,6 +4,7 @@ The probe's arrays show every member's part, every round and every kept state, s
 any reply was lost, doubled or computed from the wrong state.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -221,6 +222,28 @@ def in_preparation(federation: LocalFederation, run_id: str) -> None:
     power_cut(federation)
 
 
+def in_validation(federation: LocalFederation, run_id: str) -> None:
+    """While members evaluate a round's model: a lender's worker and the run's, then a power cut."""
+    asked = federation.coordinator.home / "runs" / run_id / "in"
+    for number in (1, 2):
+        wait_until(lambda number=number: _asked(asked, "evaluate", number), f"evaluation {number}", 90)  # type: ignore[misc]
+        if number == 1:
+            kill_child(federation.nodes["cedar"], NODE_WORKER)
+            kill_child(federation.coordinator, RUN_WORKER)
+        else:
+            power_cut(federation)
+
+
+def _asked(folder: Path, kind: str, number: int) -> bool:
+    """Tell whether a round's question of a kind lies among those that members have not all answered."""
+    for path in folder.glob("*.json"):
+        with suppress(FileNotFoundError, ValueError):  # it has just been answered, or is being written
+            record = json.loads(path.read_text())
+            if (record["kind"], record["round"]) == (kind, number):
+                return True
+    return False
+
+
 def when_the_model_is_left(federation: LocalFederation, run_id: str) -> None:
     """After the last round, while its model is written, signed and registered."""
     rounds_done(federation, run_id, ROUNDS)
@@ -233,7 +256,7 @@ def undisturbed_model(federation: LocalFederation) -> tuple[dict[str, Any], byte
     return model_of(federation, federation.run(MODEL))
 
 
-@pytest.mark.parametrize("disturb", [in_preparation, in_training, when_the_model_is_left])
+@pytest.mark.parametrize("disturb", [in_preparation, in_training, in_validation, when_the_model_is_left])
 def test_the_real_model_resumes_to_the_same_bytes(
     federation: LocalFederation, undisturbed_model: tuple[dict[str, Any], bytes], disturb: Disturb
 ) -> None:
