@@ -1,0 +1,1 @@
+"""Threshold oblivious pseudorandom function."""
