@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.federation, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARK = "JOINTRISK_DEMO_UNDER_TEST"
-MOMENTS = ["Starting the coordinator", "joins by token", "Waiting for the three streams", "training.worker"]
+MOMENTS = ["Starting the coordinator", "joins by token", "Waiting for three streams", "training.worker"]
 
 
 class Demo:

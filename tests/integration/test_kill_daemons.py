@@ -4,7 +4,6 @@ The probe's arrays show every member's part, every round and every kept state, s
 any reply was lost, doubled or computed from the wrong state.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from demo_data import CONTRACT, write_lenders
+from jointrisk.transfer import message_id
 from local_federation import CommandFailedError, Daemon, LocalFederation, wait_until
 
 pytestmark = pytest.mark.federation
@@ -225,23 +225,12 @@ def in_preparation(federation: LocalFederation, run_id: str) -> None:
 def in_validation(federation: LocalFederation, run_id: str) -> None:
     """While members evaluate a round's model: a lender's worker and the run's, then a power cut."""
     asked = federation.coordinator.home / "runs" / run_id / "in"
-    for number in (1, 2):
-        wait_until(lambda number=number: _asked(asked, "evaluate", number), f"evaluation {number}", 90)  # type: ignore[misc]
-        if number == 1:
-            kill_child(federation.nodes["cedar"], NODE_WORKER)
-            kill_child(federation.coordinator, RUN_WORKER)
-        else:
-            power_cut(federation)
-
-
-def _asked(folder: Path, kind: str, number: int) -> bool:
-    """Tell whether a round's question of a kind lies among those that members have not all answered."""
-    for path in folder.glob("*.json"):
-        with suppress(FileNotFoundError, ValueError):  # it has just been answered, or is being written
-            record = json.loads(path.read_text())
-            if (record["kind"], record["round"]) == (kind, number):
-                return True
-    return False
+    first, second = (asked / f"{message_id(run_id, number, 1, 'evaluate', 'cedar')}.json" for number in (1, 2))
+    wait_until(first.exists, "the first evaluation", 90)
+    kill_child(federation.nodes["cedar"], NODE_WORKER)
+    kill_child(federation.coordinator, RUN_WORKER)
+    wait_until(second.exists, "the second evaluation", 90)
+    power_cut(federation)
 
 
 def when_the_model_is_left(federation: LocalFederation, run_id: str) -> None:
