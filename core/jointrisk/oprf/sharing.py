@@ -1,8 +1,8 @@
 """Shamir's secret sharing over the scalars of ristretto255, and Feldman's commitments to it.
 
-A secret is a polynomial's value at 0; holder j's share is its value at j = 1, 2, ... As many shares as the polynomial has
-coefficients (the threshold) determine it; fewer are consistent with every secret. Commitments are the coefficients as
-elements: everybody can compute every share's public key from them, and nobody the shares.
+A secret is a polynomial's value at 0; holder j's share is its value at j = 1, 2, ... As many shares as the polynomial
+has coefficients (the threshold) determine it; fewer are consistent with every secret. Commitments are the coefficients
+as elements: everybody can compute every share's public key from them, and nobody the shares.
 
 Sources: Shamir, How to share a secret (1979); Feldman, A practical scheme for non-interactive verifiable secret
 sharing (1987).
@@ -67,8 +67,8 @@ def evaluate_commitments(commitments: Sequence[Element], index: int) -> Element:
     """Return the public key of the share with this index; `IDENTITY` if the share is zero.
 
     Args:
-        commitments: as `commit` returns them, or sums of several dealers' ones. Some may be `IDENTITY`: a dealer who speaks
-            last can make a sum so, and what follows has to be the same for everybody.
+        commitments: as `commit` returns them, or sums of several dealers' ones. Some may be `IDENTITY`: a dealer who
+            speaks last can make a sum so, and what follows has to be the same for everybody.
         index: the holder's.
 
     Raises:

@@ -1,0 +1,63 @@
+"""Work on many elements, on all cores that this process may use.
+
+Threads, not processes: libsodium computes without Python's lock, so that two threads keep two cores busy (the suite
+`oprf` of tests/benchmarks measures it), nothing is copied, no secret goes to another process, and nothing has to be
+kept running.
+"""
+
+import os
+from collections.abc import Callable, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from jointrisk.errors import InvalidInputError, TooLargeError
+
+MAX_BATCH = 4096
+"""The greatest number of elements in one request."""
+
+_SMALL = 16  # Below, starting threads costs more than they save.
+_CHUNKS_PER_CORE = 4  # A core that others use, too, holds up less.
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def require_batch(items: Sized) -> None:
+    """Refuse a batch with nothing in it, or with too much.
+
+    Raises:
+        InvalidInputError: there is nothing in it.
+        TooLargeError: there are more than `MAX_BATCH`.
+    """
+    if not len(items):
+        raise InvalidInputError("expected at least one element in a batch, got none")
+    if len(items) > MAX_BATCH:
+        raise TooLargeError(f"expected at most {MAX_BATCH} elements in a batch, got {len(items)}")
+
+
+def in_chunks(work: Callable[[Sequence[_Item]], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Cut the items in chunks, work on them at the same time, and return the results in the chunks' order.
+
+    Args:
+        work: called with each chunk, which is not empty. Its first error ends the whole.
+        items: what to work on.
+    """
+    cores = _cores()
+    if cores == 1 or len(items) < _SMALL:
+        return [work(items)] if items else []
+    size = -(-len(items) // (cores * _CHUNKS_PER_CORE))
+    chunks = [items[begin : begin + size] for begin in range(0, len(items), size)]
+    with ThreadPoolExecutor(cores, thread_name_prefix="oprf") as pool:
+        return list(pool.map(work, chunks))
+
+
+def map_items(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Return the function's result for each item, in order, computed on all cores."""
+    done = in_chunks(lambda chunk: [function(item) for item in chunk], items)
+    return [result for chunk in done for result in chunk]
+
+
+def _cores() -> int:
+    """Return how many cores this thread may use; not every system can tell."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
