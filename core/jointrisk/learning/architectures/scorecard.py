@@ -3,7 +3,8 @@
 from jointrisk.learning.architectures.ensemble import Plan
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 
-learning_rate = 1e-2
+# By federated validation over 16 rounds of three unlike lenders: 0.01 is still far from done, 0.2 is no better.
+learning_rate = 0.1
 
 
 def plan(settings: DefaultModelSettings) -> Plan:

@@ -33,7 +33,7 @@ class DefaultModelSettings(Settings):
         3, ge=1, le=32, description='Networks trained side by side whose log odds are averaged ("mlp").'
     )
     learning_rate: float = Field(
-        0.0, ge=0, le=1, description='Highest of AdamW at the members; 0: 0.002 for "mlp", 0.01 for "scorecard".'
+        0.0, ge=0, le=1, description='Highest of AdamW at the members; 0: 0.002 for "mlp", 0.1 for "scorecard".'
     )
     weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW at the members.")
     warm_up: float = Field(
