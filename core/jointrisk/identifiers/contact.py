@@ -23,6 +23,12 @@ _PERSONAL = frozenset(
 _SHORT = frozenset(
     {ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY, ValidationResult.INVALID_LENGTH}
 )
+_PARSE_ERRORS = {
+    NumberParseException.INVALID_COUNTRY_CODE: Rule.PHONE_COUNTRY,
+    NumberParseException.TOO_SHORT_AFTER_IDD: Rule.PHONE_SHORT,
+    NumberParseException.TOO_SHORT_NSN: Rule.PHONE_SHORT,
+    NumberParseException.TOO_LONG: Rule.LENGTH,
+}
 _LONGEST_LOCAL = 64
 _LONGEST_DOMAIN = 253
 _LONGEST_ADDRESS = 254
@@ -54,8 +60,7 @@ def _parsed(line: str, country: str) -> PhoneNumber | Rule:
     try:
         return phonenumbers.parse(line, country)
     except NumberParseException as error:
-        unknown = error.error_type == NumberParseException.INVALID_COUNTRY_CODE
-    return Rule.PHONE_COUNTRY if unknown else Rule.PHONE_SHORT
+        return _PARSE_ERRORS.get(error.error_type, Rule.FORM)
 
 
 def _personal(number: PhoneNumber) -> str | Rule:
