@@ -42,7 +42,7 @@ class Identifier:
     canonical: str = field(repr=False)
 
     def oprf_input(self, epoch: int) -> bytes:
-        """Return the input x of the OPRF (docs/protocol.md, PROTOCOL section 1).
+        """Return the input x of the OPRF (docs/protocol.md).
 
         Six parts, each after its length as I2OSP(length, 2): "jointrisk/v1", I2OSP(canonicalisation version, 2),
         I2OSP(epoch, 8), kind, country, canonical identifier, texts in UTF-8.
