@@ -1,7 +1,8 @@
 """The group ristretto255 (RFC 9496) as libsodium computes it, through ctypes: the only file that loads its code.
 
-libsodium takes pointers and trusts them, takes the identity for a valid element and any 32 bytes for a scalar. So
-lengths are checked at every call here, and `element` and `scalar` check the rest where bytes come in from outside.
+libsodium takes pointers and trusts them, takes the identity for a valid element and any 32 bytes for a scalar; 1.0.18
+does not look at an element's last bit, so that each would have two encodings. So lengths and that bit are checked at
+every call here, and `element` and `scalar` check the rest where bytes come in from outside.
 
 Functions on elements let go of Python's lock while they compute, so that threads use all cores. Those on scalars are
 too short for that. All of libsodium's take the same time for every secret; no secret becomes a Python integer.
@@ -89,7 +90,7 @@ def element(data: bytes) -> Element:
         InvalidInputError: it is not 32 bytes, not the canonical encoding of an element, or the identity, which
             RFC 9497 section 4 (DeserializeElement) forbids.
     """
-    _require_length(data, LENGTH, "an element")
+    _require_encoding(data)
     if data == IDENTITY or _is_valid(data) != 1:
         raise InvalidInputError(
             "expected an element other than the identity in its canonical encoding, got other bytes"
@@ -204,7 +205,7 @@ def multiply(factor: Scalar, one: Element) -> Element:
         InvalidInputError: it is not an element, or the product is the identity.
     """
     _require_length(factor, LENGTH, "a scalar")
-    _require_length(one, LENGTH, "an element")
+    _require_encoding(one)
     out = _Buffer()
     if _multiply(out, factor, one) != 0:
         raise InvalidInputError("expected an element and a product other than the identity, got one that is not")
@@ -245,12 +246,19 @@ def _of_scalars(function: _Raw, one: Scalar, other: Scalar) -> Scalar:
 
 
 def _of_elements(function: _Raw, one: Element, other: Element) -> Element:
-    _require_length(one, LENGTH, "an element")
-    _require_length(other, LENGTH, "an element")
+    _require_encoding(one)
+    _require_encoding(other)
     out = _Buffer()
     if function(out, one, other) != 0:
         raise InvalidInputError("expected two elements in their canonical encoding, got other bytes")
     return Element(out.raw)
+
+
+def _require_encoding(data: bytes) -> None:
+    """Refuse an element's bytes where libsodium would not; it refuses every other encoding that is not canonical."""
+    _require_length(data, LENGTH, "an element")
+    if data[-1] & 0x80:
+        raise InvalidInputError("expected an element's canonical encoding, got one with its last bit set")
 
 
 def _require_length(data: bytes, length: int, what: str) -> None:
