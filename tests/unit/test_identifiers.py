@@ -101,6 +101,18 @@ def test_spellings_of_a_number_agree(numbered: tuple[Kind, str], data: st.DataOb
     assert (identifier.kind, identifier.canonical) == (kind, number)
 
 
+def test_every_blank_dash_and_invisible_character_is_dropped() -> None:
+    """The tables of spelling, character by character, in a number and at the end of an address."""
+    invisible = "ad 34f 61c 115f 1160 17b4 180b 180c 180d 180e 180f 200b 200c 200d 200e 200f 202a 202b 202c 202d 202e"
+    invisible += " 2060 2061 2062 2063 2064 2066 2067 2068 2069 206f 3164 fe00 fe0f feff ffa0 e0001 e007f e0100 e01ef"
+    blanks = "9 20 a0 1680 2000 2001 2002 2003 2004 2005 2006 2007 2008 2009 200a 202f 205f 2800 3000"
+    dashes = "2d 2d7 2010 2011 2012 2013 2014 2015 2043 2212 2500 30fc fe58 fe63 ff0d ff70"
+    for code in f"{invisible} {blanks} {dashes}".split():
+        assert canonicalise("passport", "CN", f"E1234{chr(int(code, 16))}5678").canonical == "E12345678", code
+    for code in f"{invisible} {blanks} a d 2028".split():
+        assert canonicalise("email", "CN", f"a@example.com{chr(int(code, 16))}").canonical == "a@example.com", code
+
+
 @given(_resident_numbers(1900, 1999).filter(lambda number: not number.startswith("9")))
 def test_fifteen_digits_are_the_eighteen_of_the_same_resident(number: str) -> None:
     """The form of 1989 lacks the century and the check digit."""

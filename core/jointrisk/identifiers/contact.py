@@ -33,7 +33,6 @@ _LONGEST_LOCAL = 64
 _LONGEST_DOMAIN = 253
 _LONGEST_ADDRESS = 254
 _ATOM_SIGNS = frozenset("!#$%&'*+-/=?^_`{|}~")
-_DOTTED_CAPITAL = "\u0130"
 _DOTLESS = "\u0131"
 _DOT_ABOVE = "\u0307"
 
@@ -102,8 +101,8 @@ def _ambiguous_i(local: str, domain: str) -> bool:
 
     A dotless i is a letter of its own in domains under .tr, so only there it is left alone.
     """
-    whole = local + "@" + domain
-    return _DOTTED_CAPITAL in whole or "i" + _DOT_ABOVE in whole.lower() or _DOTLESS in local
+    dotted = "i" + _DOT_ABOVE  # what the capital with a dot becomes in lower case
+    return dotted in f"{local}@{domain}".lower() or _DOTLESS in local
 
 
 def _local(local: str) -> str | Rule:
