@@ -20,10 +20,19 @@ _MAX_PAIRS = 2**16 - 1  # The index in the transcript has two bytes.
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof as RFC 9497 serializes it: the challenge and the response."""
+    """A proof as RFC 9497 serializes it: the challenge and the response.
+
+    Raises:
+        InvalidInputError: one of them is not a scalar below the group's order. libsodium would reduce it, and a proof
+            would have many encodings.
+    """
 
     challenge: Scalar
     response: Scalar
+
+    def __post_init__(self) -> None:
+        group.scalar(self.challenge)
+        group.scalar(self.response)
 
     def to_bytes(self) -> bytes:
         """Return the 64 bytes of the wire."""
@@ -38,7 +47,7 @@ class Proof:
         """
         if len(data) != 2 * group.LENGTH:
             raise InvalidInputError(f"expected a proof of {2 * group.LENGTH} bytes, got {len(data)}")
-        return cls(group.scalar(data[: group.LENGTH]), group.scalar(data[group.LENGTH :]))
+        return cls(Scalar(data[: group.LENGTH]), Scalar(data[group.LENGTH :]))
 
 
 def prove(
