@@ -27,7 +27,6 @@ Modules: `group` (ristretto255 through libsodium), `libsodium` (where that comes
 compute and decide; storing, sending, signing, counting quotas and knowing who asks are done by who calls them.
 
 Warnings:
-
 - Randomness is an argument. Outside tests it is `os.urandom`: a blind that is guessed shows the input, a nonce that is
   used twice gives away the holder's share.
 - A holder evaluates whatever it is asked. Quotas are all that stands between an asker and all identifiers.
