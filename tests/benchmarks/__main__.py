@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks import training
+from benchmarks import oprf, training
 from benchmarks.machine import ROOT, commit, describe_machine
 from benchmarks.report import Measure, Report, missed
 
@@ -29,7 +29,7 @@ class Suite(NamedTuple):
     derived: Sequence[Derived] = ()
 
 
-SUITES = {"training": Suite(training.PARTS, training.DERIVED)}
+SUITES = {"training": Suite(training.PARTS, training.DERIVED), "oprf": Suite(oprf.PARTS)}
 
 
 def main() -> None:

@@ -1,15 +1,13 @@
 """Scoring with a trained model: files by the command line, single applicants through the daemon's socket."""
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.repeats import one_core
 from benchmarks.report import Measure
 from demo_data import FEATURES, LABEL, read_gmsc
 from demo_evaluation import Book, fit_alone
@@ -51,21 +49,11 @@ def _rows_per_second(node: Daemon, folder: Path, copies: int) -> float:
     applications = pa.concat_tables([read_gmsc()] * copies)
     source, out = folder / "applications.parquet", folder / "scores.parquet"
     pq.write_table(applications, source)
-    with _one_core():
+    with one_core():
         begin = time.monotonic()
         node.command("score", str(source), "--out", str(out))
         seconds = time.monotonic() - begin
     return float(applications.num_rows / seconds)
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def _one_by_one(node: Daemon) -> tuple[list[float], list[float]]:

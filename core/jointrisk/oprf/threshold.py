@@ -75,8 +75,7 @@ class Quorum:
             raise InvalidInputError("expected one answer from each holder of the quorum, got those of others")
         for index, answer in answers.items():
             self.check(index, batch, answer)
-        columns = [answer.elements for answer in answers.values()]
-        return batch.finalize(_sums(columns))
+        return batch.finalize(summed([answer.elements for answer in answers.values()]))
 
     def check(self, index: int, batch: Batch, answer: Evaluation) -> None:
         """Verify one holder's answer, so that another can be asked before all have come.
@@ -91,8 +90,8 @@ class Quorum:
             raise BadShareError(index)
 
 
-def _sums(columns: Sequence[Sequence[Element]]) -> Sequence[Element]:
-    """Return the sum of each row."""
+def summed(columns: Sequence[Sequence[Element]]) -> Sequence[Element]:
+    """Return the sum of each row: of what all holders made of the same blinded element."""
     if len(columns) == 1:
         return columns[0]
     return map_items(lambda row: fold(group.add, row), list(zip(*columns, strict=True)))
