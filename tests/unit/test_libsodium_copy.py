@@ -1,5 +1,7 @@
 """The copy of libsodium that is used where the system has none."""
 
+import os
+import stat
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -59,6 +61,17 @@ def test_the_copy_is_unpacked_once(folder: Path) -> None:
     assert libsodium.unpack(CODE, folder) == path
     assert path.stat().st_ino == before.st_ino
     assert [file.name for file in folder.iterdir()] == [path.name]
+
+
+def test_an_environment_serves_users_other_than_its_installer(folder: Path) -> None:
+    """Root unpacks it when an image is built; the daemon's user can read it, and not exchange it."""
+    umask = os.umask(0o022)
+    try:
+        path = libsodium.unpack(CODE, folder)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o027 == 0o005
 
 
 @pytest.mark.parametrize("content", [b"", CODE[:-1], CODE[:-1] + b"\1"])

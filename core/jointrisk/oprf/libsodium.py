@@ -50,7 +50,7 @@ def unpack(code: bytes, folder: Path) -> Path:
     """
     digest = sha256(code).digest()
     target = folder / f"libsodium-{digest.hex()}.so"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     _require_own(folder)
     if not _holds(target, digest):
         _move_in(code, target)
