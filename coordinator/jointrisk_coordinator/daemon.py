@@ -1,6 +1,7 @@
 """The coordinator's daemon: the only place that wires its parts together."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +25,9 @@ from jointrisk.rpc import tls
 from jointrisk.rpc.guard import Check, Context, Guard
 from jointrisk.rpc.server import add_health_and_reflection, bind, bind_unix, check_protocol, new_server
 from jointrisk.rpc.v1 import (
+    ceremony_operator_pb2_grpc,
+    ceremony_pb2,
+    ceremony_pb2_grpc,
     contract_pb2,
     contract_pb2_grpc,
     coordinator_operator_pb2_grpc,
@@ -40,6 +44,9 @@ from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk.throttle import Throttle
 from jointrisk_coordinator.authority import Authority, ServerCertificate
+from jointrisk_coordinator.ceremonies import BulletinBoard
+from jointrisk_coordinator.ceremonies.operator_service import CeremonyOperatorService
+from jointrisk_coordinator.ceremonies.service import CeremonyServicer
 from jointrisk_coordinator.contracts.registry import ContractRegistry
 from jointrisk_coordinator.contracts.service import ContractServicer
 from jointrisk_coordinator.database import open_database
@@ -109,6 +116,7 @@ class _Parts:
     office: MembershipOffice
     contracts: ContractRegistry
     models: ModelRegistry
+    board: BulletinBoard
     hub: Hub
     supervisor: RunSupervisor
 
@@ -124,11 +132,14 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
 
     contracts = await asyncio.to_thread(ContractRegistry, store, sign, audit)
     models = await asyncio.to_thread(ModelRegistry, store, state.path("models"), sign, authority.public_key, audit)
+    board = await asyncio.to_thread(
+        BulletinBoard, store, authority.federation, lambda: office.history.members, audit, os.urandom
+    )
     hub = Hub(
         state.path("runs"),
         audit,
         settings.training,
-        lambda: Versions(office.roster.version, contracts.current_version, models.current_number),
+        lambda: Versions(office.roster.version, contracts.current_version, models.current_number, board.number),
     )
     federation = Federation(
         members=lambda: office.history.members,
@@ -146,8 +157,9 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
 
     office.on_removed.append(close_streams)
     models.on_published.append(announce)
+    board.on_changed.append(announce)
     supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
-    return _Parts(store, authority, audit, office, contracts, models, hub, supervisor)
+    return _Parts(store, authority, audit, office, contracts, models, board, hub, supervisor)
 
 
 async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: CoordinatorSettings, parts: _Parts) -> None:
@@ -161,8 +173,9 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
     contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.store), members)
     model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), members)
+    ceremony_pb2_grpc.add_CeremonyServiceServicer_to_server(CeremonyServicer(parts.board, tls.peer), members)
     TrainingService(parts.hub, _current_member(parts.office)).add_to(members)
-    add_health_and_reflection(members, _services(membership_pb2, contract_pb2, model_pb2, training_pb2))
+    add_health_and_reflection(members, _services(membership_pb2, contract_pb2, model_pb2, ceremony_pb2, training_pb2))
 
     joining = new_server(Guard([check_protocol], _recorder(parts.audit)), max_message_bytes=_LARGEST_JOIN)
     join_port = bind(joining, settings.listen.join_address, tls.open_server_credentials(certificate, ca))
@@ -174,6 +187,8 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     service = OperatorService(parts.office, parts.contracts, parts.hub, parts.supervisor, endpoints)
     coordinator_operator_pb2_grpc.add_CoordinatorOperatorServicer_to_server(service, operator)
     model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), operator)
+    ceremonies = CeremonyOperatorService(parts.board, parts.hub.online)
+    ceremony_operator_pb2_grpc.add_CeremonyOperatorServicer_to_server(ceremonies, operator)
     path = prepare_socket(state.root)
     bind_unix(operator, path)
 

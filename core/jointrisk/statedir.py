@@ -117,6 +117,9 @@ class StateDir:
             self._sweep()
             yield
         finally:
+            # Unlocked by name: a process that is just being started may still have the descriptor.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def _sweep(self) -> None:

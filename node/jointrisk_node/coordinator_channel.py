@@ -7,6 +7,8 @@ from grpc import aio
 
 from jointrisk.federation.names import COORDINATOR_SERVER_NAME
 from jointrisk.rpc.channel import channel
+from jointrisk.rpc.v1 import ceremony_pb2
+from jointrisk.rpc.v1.ceremony_pb2_grpc import CeremonyServiceStub
 from jointrisk.rpc.v1.contract_pb2 import GetContractRequest, GetContractResponse
 from jointrisk.rpc.v1.contract_pb2_grpc import ContractServiceStub
 from jointrisk.rpc.v1.membership_pb2_grpc import MembershipServiceStub
@@ -63,6 +65,30 @@ class CoordinatorChannel:
         """
         with coordinator_errors():
             return await ContractServiceStub(self._channel).GetContract(request, timeout=CALL_SECONDS)
+
+    async def read_board(self, request: ceremony_pb2.ReadBoardRequest) -> ceremony_pb2.ReadBoardResponse:
+        """Read the board of key ceremonies. This and the next raise JointriskError: what a failed call stands for."""
+        with coordinator_errors():
+            return await CeremonyServiceStub(self._channel).ReadBoard(request, timeout=CALL_SECONDS)
+
+    async def approve_ceremony(
+        self, request: ceremony_pb2.ApproveCeremonyRequest
+    ) -> ceremony_pb2.ApproveCeremonyResponse:
+        """Bring this member's approval of a ceremony."""
+        with coordinator_errors():
+            return await CeremonyServiceStub(self._channel).ApproveCeremony(request, timeout=CALL_SECONDS)
+
+    async def post_message(self, request: ceremony_pb2.PostMessageRequest) -> ceremony_pb2.PostMessageResponse:
+        """Post a message on the board."""
+        with coordinator_errors():
+            return await CeremonyServiceStub(self._channel).PostMessage(request, timeout=CALL_SECONDS)
+
+    async def list_generations(
+        self, request: ceremony_pb2.ListGenerationsRequest
+    ) -> ceremony_pb2.ListGenerationsResponse:
+        """Read the transcripts of ceremonies that are done."""
+        with coordinator_errors():
+            return await CeremonyServiceStub(self._channel).ListGenerations(request, timeout=CALL_SECONDS)
 
     async def models(self) -> ListModelsResponse:
         """Ask which models are published.

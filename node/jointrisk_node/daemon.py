@@ -1,6 +1,7 @@
 """The node's daemon: the only place that wires its parts together."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,13 +15,21 @@ from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.guard import Guard
 from jointrisk.rpc.server import bind_unix, check_protocol, new_server
-from jointrisk.rpc.v1 import node_model_pb2_grpc, node_operator_pb2_grpc, score_pb2_grpc
+from jointrisk.rpc.v1 import (
+    ceremony_operator_pb2_grpc,
+    node_model_pb2_grpc,
+    node_operator_pb2_grpc,
+    score_pb2_grpc,
+    training_pb2,
+)
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk_node.contracts import ContractDesk, ContractLedger
 from jointrisk_node.coordinator_channel import CoordinatorChannel
 from jointrisk_node.database import open_database
+from jointrisk_node.holder import CeremonyDesk, CeremonyLink, GenerationLedger
+from jointrisk_node.holder.service import CeremonyOperatorService
 from jointrisk_node.membership.keys import NodeKeys
 from jointrisk_node.membership.link import MembershipLink
 from jointrisk_node.membership.membership import Membership
@@ -72,6 +81,8 @@ class _Parts:
     desk: ContractDesk
     models: ModelDesk
     scoring: ScoringDesk
+    ceremonies: CeremonyDesk
+    ceremony_link: CeremonyLink
     news: "_News"
     link: Link
 
@@ -83,7 +94,8 @@ class _News:
         self.roster = asyncio.Event()
         self.contract = asyncio.Event()
         self.model = asyncio.Event()
-        self._model = 0
+        self.board = asyncio.Event()
+        self._model = self._board = 0
         self._membership = membership
         self._contracts = contracts
 
@@ -91,16 +103,19 @@ class _News:
         """Return the versions that this node has."""
         return Known(self._membership.roster.version, self._contracts.current_version())
 
-    def seen(self, roster: int, contract: int, model: int) -> None:
-        """Note the versions that are current; what is newer is fetched at once."""
+    def seen(self, current: training_pb2.Welcome | training_pb2.Heartbeat) -> None:
+        """Note what is current; what is newer is fetched at once."""
         known = self.known()
-        if roster > known.roster:
+        if current.roster_version > known.roster:
             self.roster.set()
-        if contract > known.contract:
+        if current.contract_version > known.contract:
             self.contract.set()
-        if model > self._model:
-            self._model = model
+        if current.model_number > self._model:
+            self._model = current.model_number
             self.model.set()
+        if current.board_number > self._board:
+            self._board = current.board_number
+            self.board.set()
 
 
 @asynccontextmanager
@@ -113,7 +128,13 @@ async def _node(state: StateDir, settings: NodeSettings, key: MasterKey) -> Asyn
         stack.push_async_callback(asyncio.to_thread, parts.audit.append, "daemon.stopped")
         stack.push_async_callback(parts.channel.close)
         await _serve_operator(stack, state, parts)
-        for loop in (_keep_membership(parts, settings), _keep_contract(parts), _keep_models(parts, settings)):
+        loops = (
+            _keep_membership(parts, settings),
+            _keep_contract(parts),
+            _keep_models(parts, settings),
+            parts.ceremony_link.keep_up(parts.news.board, every=settings.membership.roster_poll),
+        )
+        for loop in loops:
             stack.callback(asyncio.create_task(loop).cancel)
         await parts.link.start()
         stack.push_async_callback(parts.link.stop, _GRACE_SECONDS)
@@ -132,6 +153,16 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
     ledger = ModelLedger(store, state.path("models"), audit)
     models = ModelDesk(ledger, channel, membership.coordinator_key, desk.payload)
     scoring = ScoringDesk(models, contracts.get, Scale(settings.scoring))
+    ceremonies = CeremonyDesk(
+        store,
+        membership,
+        GenerationLedger(store, key),
+        key,
+        audit,
+        approve_all=settings.ceremonies.approve_all,
+        confirmations=settings.ceremonies.confirmations,
+        randomness=os.urandom,
+    )
     news = _News(membership, contracts)
 
     def trusted_members() -> list[str]:
@@ -150,7 +181,21 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         audit=audit,
     )
     membership_link = MembershipLink(membership, channel.membership)
-    return _Parts(store, audit, membership, channel, membership_link, contracts, desk, models, scoring, news, link)
+    return _Parts(
+        store,
+        audit,
+        membership,
+        channel,
+        membership_link,
+        contracts,
+        desk,
+        models,
+        scoring,
+        ceremonies,
+        CeremonyLink(ceremonies, channel),
+        news,
+        link,
+    )
 
 
 async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts) -> None:
@@ -159,6 +204,8 @@ async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts)
     node_operator_pb2_grpc.add_NodeOperatorServicer_to_server(service, server)
     node_model_pb2_grpc.add_NodeModelServiceServicer_to_server(NodeModelServicer(parts.models), server)
     score_pb2_grpc.add_ScoreServiceServicer_to_server(ScoreServicer(parts.scoring), server)
+    ceremonies = CeremonyOperatorService(parts.ceremonies, parts.ceremony_link)
+    ceremony_operator_pb2_grpc.add_NodeCeremonyOperatorServicer_to_server(ceremonies, server)
     path = prepare_socket(state.root)
     bind_unix(server, path)
     await server.start()

@@ -20,6 +20,21 @@ class MembershipSettings(Settings):
     )
 
 
+class CeremonySettings(Settings):
+    """Key ceremonies."""
+
+    approve_all: bool = Field(
+        default=False,
+        description="Take part in every key ceremony whose terms keep the rules, without asking a person. For "
+        "federations that are tests: whoever runs the coordinator then decides who holds the key.",
+    )
+    confirmations: Duration = Field(
+        timedelta(days=7),
+        description="How long after a ceremony all new holders are waited for before old shares are deleted; then "
+        "confirmations of one more than the threshold are enough.",
+    )
+
+
 class StoreSettings(Settings):
     """The database."""
 
@@ -33,6 +48,7 @@ class NodeSettings(Settings):
     policy: RunPolicy = Field(default_factory=RunPolicy)
     scoring: ScoringSettings = ScoringSettings()
     membership: MembershipSettings = MembershipSettings()
+    ceremonies: CeremonySettings = CeremonySettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 

@@ -44,7 +44,7 @@ def test_a_model_goes_from_run_to_scores(federation: LocalFederation, tmp_path: 
     listed = federation.coordinator.json("models", "list")["models"]
     assert [one["model_id"] for one in listed].count(run["run_id"]) == 1
     assert [one["number"] for one in listed] == list(range(1, len(listed) + 1))
-    said = federation.coordinator.json("models", "show", run["run_id"][:15])["manifest"]
+    said = federation.coordinator.json("models", "show", run["run_id"][:-1])["manifest"]
     assert said["lineage"]["members"] == list(LENDERS)
     assert said["lineage"]["started_at"] == run["started_at"]
     assert (said["facts"]["rounds"], said["facts"]["privacy"]["aggregation"]) == (2, "plain")

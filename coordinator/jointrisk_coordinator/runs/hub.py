@@ -127,8 +127,7 @@ class Hub:
 
     def announce(self) -> None:
         """Tell every node now which roster, contract and model are current, instead of with the next heartbeat."""
-        now = self._versions()
-        beat = pb.Heartbeat(roster_version=now.roster, contract_version=now.contract, model_number=now.model)
+        beat = self._versions().beat()
         for session in self._sessions.values():
             session.say(pb.CoordinatorFrame(heartbeat=beat))
 

@@ -51,11 +51,28 @@ class StreamSettings(Settings):
 
 @dataclass(frozen=True)
 class Versions:
-    """What is current, for nodes to fetch: roster and contract version, number of the last model; 0 for none."""
+    """What is current, for nodes to fetch; 0 for none.
+
+    Attributes:
+        roster: version of the roster.
+        contract: version of the feature contract.
+        model: number of the model that was published last.
+        board: number that grows with all that happens on the board of key ceremonies.
+    """
 
     roster: int
     contract: int
     model: int = 0
+    board: int = 0
+
+    def beat(self) -> pb.Heartbeat:
+        """Return the heartbeat that says so."""
+        return pb.Heartbeat(
+            roster_version=self.roster,
+            contract_version=self.contract,
+            model_number=self.model,
+            board_number=self.board,
+        )
 
 
 class Session:
@@ -121,6 +138,7 @@ class Session:
             roster_version=now.roster,
             contract_version=now.contract,
             model_number=now.model,
+            board_number=now.board,
             partial=[
                 pb.Progress(message_id=m, received_bytes=n) for m, n in self._book.partial_replies(self.member_id)
             ],
@@ -260,12 +278,7 @@ class Session:
         if now - self._last_beat < self._settings.heartbeat.total_seconds():
             return None
         self._last_beat = now
-        current = self._versions()
-        return pb.CoordinatorFrame(
-            heartbeat=pb.Heartbeat(
-                roster_version=current.roster, contract_version=current.contract, model_number=current.model
-            )
-        )
+        return pb.CoordinatorFrame(heartbeat=self._versions().beat())
 
     async def _wait(self) -> None:
         heartbeat = self._settings.heartbeat.total_seconds()

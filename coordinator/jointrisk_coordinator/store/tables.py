@@ -8,6 +8,7 @@ from sqlalchemy import MetaData
 from jointrisk_coordinator.store import Base
 
 TABLE_MODULES: Final[tuple[str, ...]] = (
+    "jointrisk_coordinator.ceremonies.tables",
     "jointrisk_coordinator.contracts.tables",
     "jointrisk_coordinator.membership.tables",
     "jointrisk_coordinator.registry.tables",

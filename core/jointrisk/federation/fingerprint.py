@@ -1,6 +1,6 @@
-"""Short strings that people compare over another channel: of one key, and of a whole federation.
+"""Short strings that people compare over another channel: of one key, of a whole federation, of a ceremony's terms.
 
-Both are the first 100 bits of a SHA-256, so that finding a key with somebody else's string costs about 2^100
+All are the first 100 bits of a SHA-256, so that finding a key with somebody else's string costs about 2^100
 tries. Base 32 (RFC 4648) has neither 0 nor 1; whoever types one for O or I is understood.
 """
 
@@ -21,9 +21,21 @@ def fingerprint(public_key: bytes) -> str:
 
 def same_fingerprint(typed: str, public_key: bytes) -> bool:
     """Tell whether a person typed the whole fingerprint of a key; case, dashes and spaces are free."""
-    read = typed.upper().translate(_READ_AS)
-    expected = fingerprint(public_key).replace("-", "")
-    return hmac.compare_digest(read.encode(), expected.encode())
+    return _same(typed, fingerprint(public_key))
+
+
+def terms_fingerprint(digest: bytes) -> str:
+    """Return the string that people compare before they approve the terms of a ceremony.
+
+    Args:
+        digest: of the terms, 32 bytes.
+    """
+    return _grouped(b"jointrisk/v1/ceremony-terms", digest)
+
+
+def same_terms(typed: str, digest: bytes) -> bool:
+    """Tell whether a person typed the whole fingerprint of a ceremony's terms."""
+    return _same(typed, terms_fingerprint(digest))
 
 
 def authentication_string(
@@ -42,6 +54,11 @@ def authentication_string(
     fields = [federation.encode(), ca_fingerprint, coordinator_key]
     fields += [part for name in sorted(members) for part in (name.encode(), members[name])]
     return _grouped(b"jointrisk/v1/federation", *fields)
+
+
+def _same(typed: str, expected: str) -> bool:
+    read = typed.upper().translate(_READ_AS)
+    return hmac.compare_digest(read.encode(), expected.replace("-", "").encode())
 
 
 def _grouped(*fields: bytes) -> str:

@@ -16,7 +16,7 @@ from jointrisk.federation.certificates import (
 )
 from jointrisk.federation.fingerprint import authentication_string, fingerprint, same_fingerprint
 from jointrisk.federation.history import RosterMember, RosterRuleError
-from jointrisk.federation.roster import Roster
+from jointrisk.federation.roster import Removed, Roster
 from jointrisk.federation.roster_view import Trust, View, accept_roster
 from jointrisk.federation.signing import Signed, public_bytes
 from jointrisk.store import AuditLog, Store
@@ -93,6 +93,14 @@ class Membership:
     def trusted(self) -> dict[str, RosterMember]:
         """Return the members that this node works with, by name. Aggregation minima count only these."""
         return self._belief.view.trusted()
+
+    def identity_keys(self) -> dict[str, frozenset[bytes]]:
+        """Return every identity key that a member has or had, by name: what older signatures are verified with."""
+        keys: dict[str, set[bytes]] = {}
+        for change in self.roster.changes:
+            if not isinstance(change, Removed):
+                keys.setdefault(change.member_id, set()).add(change.identity_key)
+        return {name: frozenset(known) for name, known in keys.items()}
 
     def require_fresh(self) -> None:
         """Refuse to take part in anything with an expired roster, or as a removed member.

@@ -9,6 +9,7 @@ from jointrisk_node.store import Base
 
 TABLE_MODULES: Final[tuple[str, ...]] = (
     "jointrisk_node.contracts.tables",
+    "jointrisk_node.holder.tables",
     "jointrisk_node.membership.tables",
     "jointrisk_node.models.tables",
 )

@@ -22,8 +22,8 @@ _WELCOME_SECONDS = 20.0
 _LONGEST_REASON = 500
 _UNREAD_AT_MOST = 1000
 
-VersionsSeen = Callable[[int, int, int], None]
-"""Told which roster version, contract version and model number the coordinator calls current."""
+VersionsSeen = Callable[["pb.Welcome | pb.Heartbeat"], None]
+"""Told what the coordinator calls current: both messages name the versions alike."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,7 @@ class NodeStream:
             case "cancel":
                 await self._cancel(frame.cancel)
             case "heartbeat":
-                beat = frame.heartbeat
-                self._seen(beat.roster_version, beat.contract_version, beat.model_number)
+                self._seen(frame.heartbeat)
             case "goodbye":
                 return printable(frame.goodbye.reason, _LONGEST_REASON) or "the coordinator ends the stream"
             case _:
@@ -161,7 +160,7 @@ class NodeStream:
         for run_id in welcome.ended_runs:
             await self._workers.end_run(transfer.check_run_id(run_id))
         self._partial = {progress.message_id: progress.received_bytes for progress in welcome.partial}
-        self._seen(welcome.roster_version, welcome.contract_version, welcome.model_number)
+        self._seen(welcome)
         for task in self._spool.held():
             self._do(task)
         # From here on there are heartbeats to send: whoever waits in next_frame does not know their time yet.

@@ -197,6 +197,7 @@ class Welcome(_message.Message):
     FORGOTTEN_FIELD_NUMBER: _builtins.int
     ENDED_RUNS_FIELD_NUMBER: _builtins.int
     MODEL_NUMBER_FIELD_NUMBER: _builtins.int
+    BOARD_NUMBER_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version that both sides use on this stream."""
     software_version: _builtins.str
@@ -209,6 +210,8 @@ class Welcome(_message.Message):
     contract_version: _builtins.int
     model_number: _builtins.int
     """Number of the model that was published last, 0 for none."""
+    board_number: _builtins.int
+    """Grows with everything that happens on the board of key ceremonies."""
     @_builtins.property
     def partial(self) -> _containers.RepeatedCompositeFieldContainer[Global___Progress]:
         """Replies of which the coordinator has only the beginning."""
@@ -236,10 +239,11 @@ class Welcome(_message.Message):
         forgotten: _abc.Iterable[_builtins.str] | None = ...,
         ended_runs: _abc.Iterable[_builtins.str] | None = ...,
         model_number: _builtins.int = ...,
+        board_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "contract_version", b"contract_version", "ended_runs", b"ended_runs", "forgotten", b"forgotten", "heartbeat_ms", b"heartbeat_ms", "lease_ms", b"lease_ms", "max_message_bytes", b"max_message_bytes", "model_number", b"model_number", "partial", b"partial", "protocol_version", b"protocol_version", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_number", b"board_number", "chunk_bytes", b"chunk_bytes", "contract_version", b"contract_version", "ended_runs", b"ended_runs", "forgotten", b"forgotten", "heartbeat_ms", b"heartbeat_ms", "lease_ms", b"lease_ms", "max_message_bytes", b"max_message_bytes", "model_number", b"model_number", "partial", b"partial", "protocol_version", b"protocol_version", "roster_version", b"roster_version", "software_version", b"software_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -474,20 +478,23 @@ class Heartbeat(_message.Message):
     ROSTER_VERSION_FIELD_NUMBER: _builtins.int
     CONTRACT_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_NUMBER_FIELD_NUMBER: _builtins.int
+    BOARD_NUMBER_FIELD_NUMBER: _builtins.int
     roster_version: _builtins.int
     """From the coordinator: the versions that are current, so that the node fetches what is new."""
     contract_version: _builtins.int
     model_number: _builtins.int
+    board_number: _builtins.int
     def __init__(
         self,
         *,
         roster_version: _builtins.int = ...,
         contract_version: _builtins.int = ...,
         model_number: _builtins.int = ...,
+        board_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "model_number", b"model_number", "roster_version", b"roster_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_number", b"board_number", "contract_version", b"contract_version", "model_number", b"model_number", "roster_version", b"roster_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

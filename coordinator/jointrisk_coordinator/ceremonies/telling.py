@@ -1,0 +1,18 @@
+"""How a ceremony ended, in words for the operator and the audit log."""
+
+from jointrisk.oprf.ceremony import Outcome, Terms
+
+
+def told(terms: Terms, outcome: Outcome | None) -> str:
+    """Say how a ceremony ended; an empty text while it goes on."""
+    if outcome is None:
+        return ""
+    guilty = f"proven to have broken the rules: {', '.join(outcome.guilty)}" if outcome.guilty else ""
+    if outcome.is_committed:
+        stored = f"{len(outcome.confirmed)} of {len(terms.holders)} holders have stored their share"
+        return f"{stored}; {guilty}" if guilty else stored
+    if guilty:
+        return guilty
+    reason = outcome.reason.name.lower() if outcome.reason else "refused"
+    waited = f", waited for {', '.join(outcome.missing)}" if outcome.missing else ""
+    return f"given up ({reason}) by {', '.join(outcome.refused)}{waited}; nobody is accused"

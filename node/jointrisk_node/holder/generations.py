@@ -1,0 +1,143 @@
+"""The generations of shares that this node knows: each one's group key, its holders, and this node's own share."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from jointrisk.errors import NotFoundError
+from jointrisk.masterkey import MasterKey
+from jointrisk.oprf import group
+from jointrisk.oprf.ceremony import GroupKey
+from jointrisk.oprf.group import Element, Scalar
+from jointrisk.store import Store
+from jointrisk_node.holder.tables import GenerationKept, KeyShare
+
+
+class GenerationLedger:
+    """Keeps generations and shares. Methods block on the database; they are safe from any thread.
+
+    Args:
+        store: the node's database.
+        master: seals shares.
+    """
+
+    def __init__(self, store: Store, master: MasterKey) -> None:
+        self._store = store
+        self._master = master
+
+    def newest(self) -> GroupKey | None:
+        """Return the newest generation that this node has verified."""
+        with self._store.reading() as session:
+            return newest_in(session)
+
+    def all(self) -> list[GroupKey]:
+        """Return every generation, the oldest first."""
+        with self._store.reading() as session:
+            return [_key(row) for row in session.scalars(select(GenerationKept).order_by(GenerationKept.generation))]
+
+    def ours(self, generation: int) -> str:
+        """Say what this node has of a generation: "holds a share", "its share is deleted", "holds none"."""
+        with self._store.reading() as session:
+            row = session.get(KeyShare, generation)
+        if row is None:
+            return "holds none"
+        return "holds a share" if row.sealed is not None else "its share is deleted"
+
+    def share(self, generation: int) -> Scalar:
+        """Return this node's share of a generation.
+
+        Raises:
+            NotFoundError: it has none, or has deleted it.
+            CorruptError: what is stored does not open.
+        """
+        with self._store.reading() as session:
+            return self.share_in(session, generation)
+
+    def share_in(self, session: Session, generation: int) -> Scalar:
+        """Return this node's share of a generation, read in a transaction. Raises as `share`."""
+        row = session.get(KeyShare, generation)
+        if row is None or row.sealed is None:
+            raise NotFoundError(f"this node has no share of generation {generation}")
+        return group.nonzero_scalar(self._master.open(_name(generation), row.sealed))
+
+    def learn_after(self) -> int:
+        """Return after which generation transcripts are of interest.
+
+        That is the newest; and the one before where this node still has shares that the newest replaces.
+        """
+        with self._store.reading() as session:
+            key = newest_in(session)
+            replaced = bool(key and self._older(session, key.epoch, key.generation))
+        return 0 if key is None else key.generation - replaced
+
+    def verified_at_in(self, session: Session, generation: int) -> datetime:
+        """Return when this node came to know a generation."""
+        return session.get_one(GenerationKept, generation).verified_at
+
+    def keep_in(self, session: Session, key: GroupKey, of: str, share: Scalar | None, now: datetime) -> bool:
+        """Store a generation, and the share of it that this node has, with the transaction.
+
+        Args:
+            session: the transaction.
+            key: the generation.
+            of: the session of its ceremony, hex.
+            share: this node's; None for none.
+            now: the time.
+
+        Returns:
+            Whether anything was stored that was not there.
+        """
+        changed = False
+        if session.get(GenerationKept, key.generation) is None:
+            session.add(
+                GenerationKept(
+                    generation=key.generation,
+                    epoch=key.epoch,
+                    threshold=key.threshold,
+                    session=of,
+                    group_key=key.public_key,
+                    holders=json.dumps([(name, public.hex()) for name, public in key.holders]),
+                    verified_at=now,
+                )
+            )
+            changed = True
+        if share is not None and session.get(KeyShare, key.generation) is None:
+            sealed = self._master.seal(_name(key.generation), share)
+            session.add(KeyShare(generation=key.generation, sealed=sealed, stored_at=now, deleted_at=None))
+            changed = True
+        session.flush()
+        return changed
+
+    def delete_older_in(self, session: Session, epoch: int, before: int, now: datetime) -> Sequence[int]:
+        """Delete this node's shares of an epoch that are older than a generation; return of which generations.
+
+        The database overwrites what is deleted (SQLite's secure_delete); copies of the file are another matter.
+        """
+        rows = self._older(session, epoch, before)
+        for share in rows:
+            share.sealed, share.deleted_at = None, now
+        return [share.generation for share in rows]
+
+    @staticmethod
+    def _older(session: Session, epoch: int, before: int) -> Sequence[KeyShare]:
+        chosen = select(KeyShare).join(GenerationKept, GenerationKept.generation == KeyShare.generation)
+        chosen = chosen.where(GenerationKept.epoch == epoch, KeyShare.generation < before, KeyShare.sealed.is_not(None))
+        return session.scalars(chosen).all()
+
+
+def newest_in(session: Session) -> GroupKey | None:
+    """Return the newest generation, read in a transaction."""
+    row = session.scalars(select(GenerationKept).order_by(GenerationKept.generation.desc()).limit(1)).first()
+    return None if row is None else _key(row)
+
+
+def _key(row: GenerationKept) -> GroupKey:
+    holders = tuple((name, Element(bytes.fromhex(public))) for name, public in json.loads(row.holders))
+    return GroupKey(row.epoch, row.generation, row.threshold, Element(row.group_key), holders)
+
+
+def _name(generation: int) -> str:
+    return f"key-share/{generation}"

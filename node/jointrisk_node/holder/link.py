@@ -1,0 +1,153 @@
+"""Keeping up with the bulletin board over gRPC."""
+
+import asyncio
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from jointrisk.errors import JointriskError, NotFoundError, UnavailableError
+from jointrisk.oprf.ceremony import SignedMessage, Terms
+from jointrisk.rpc.documents import from_message, to_message
+from jointrisk.rpc.v1 import ceremony_pb2 as pb
+from jointrisk_node.holder.participation import BoardView, CeremonyDesk
+from jointrisk_node.holder.transcripts import Transcript
+
+log = structlog.get_logger()
+
+
+class BoardCalls(Protocol):
+    """Calls of the coordinator's CeremonyService. Each raises what a failed call stands for (JointriskError)."""
+
+    async def read_board(self, request: pb.ReadBoardRequest) -> pb.ReadBoardResponse:
+        """Read the board."""
+        ...
+
+    async def approve_ceremony(self, request: pb.ApproveCeremonyRequest) -> pb.ApproveCeremonyResponse:
+        """Bring an approval."""
+        ...
+
+    async def post_message(self, request: pb.PostMessageRequest) -> pb.PostMessageResponse:
+        """Post a message."""
+        ...
+
+    async def list_generations(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
+        """Read the transcripts of ceremonies that are done."""
+        ...
+
+
+class CeremonyLink:
+    """Reads the board and posts what this node's party says.
+
+    Args:
+        desk: this node's part.
+        calls: of the coordinator.
+    """
+
+    def __init__(self, desk: CeremonyDesk, calls: BoardCalls) -> None:
+        self._desk = desk
+        self._calls = calls
+        self._lock = asyncio.Lock()
+
+    async def keep_up(self, changed: asyncio.Event, *, every: timedelta) -> None:
+        """Read the board whenever something has happened on it, and now and then."""
+        while True:
+            changed.clear()
+            try:
+                await self.step()
+            except UnavailableError as error:
+                log.info("ceremony.coordinator_unavailable", reason=error.message)
+            except JointriskError as error:
+                log.warning("ceremony.not_current", code=error.code, reason=error.message)
+            try:
+                async with asyncio.timeout(every.total_seconds()):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> None:
+        """Do everything that can be done now.
+
+        Raises:
+            JointriskError: the coordinator cannot be asked, or what it shows is refused.
+        """
+        async with self._lock:
+            await self._learn()
+            while await self._advance():
+                pass
+            await self._learn()
+
+    async def view(self) -> BoardView:
+        """Return the ceremony that goes on, or was the last.
+
+        Raises:
+            NotFoundError: there has been none.
+            JointriskError: the coordinator cannot be asked.
+        """
+        view = await self._view()
+        if view is None:
+            raise NotFoundError("there has been no key ceremony")
+        return view
+
+    async def approve(self, ceremony_id: str, compared: str) -> BoardView:
+        """Bring this member's approval to the board, and take part.
+
+        Args:
+            ceremony_id: the session's hexadecimal form, or the beginning of it.
+            compared: the fingerprint of the terms that a person has read.
+
+        Raises:
+            NotFoundError: it is not the newest ceremony.
+            InvalidInputError, RefusedError: see `CeremonyDesk.approve`.
+        """
+        await self._learn()
+        view = await self.view()
+        if not ceremony_id or not view.terms.session.hex().startswith(ceremony_id.lower()):
+            raise NotFoundError("there is no such ceremony", remedy="See `jointrisk node ceremony status`.")
+        approval = await asyncio.to_thread(self._desk.approve, view, compared)
+        await self._calls.approve_ceremony(pb.ApproveCeremonyRequest(approval=to_message(approval)))
+        await self.step()
+        return await self.view()
+
+    async def _advance(self) -> bool:
+        """Bring to the board what this node has to say; return whether there was anything."""
+        view = await self._view()
+        if view is None:
+            return False
+        approval = await asyncio.to_thread(self._desk.consider, view)
+        if approval is not None and approval.signature not in {one.signature for one in view.approvals}:
+            await self._calls.approve_ceremony(pb.ApproveCeremonyRequest(approval=to_message(approval)))
+            return True
+        said = await asyncio.to_thread(self._desk.take_part, view)
+        lacking = [message for message in said if message not in set(view.messages)]
+        for message in lacking:
+            await self._calls.post_message(pb.PostMessageRequest(session=message.session, message=message.encoded))
+        return bool(lacking)
+
+    async def _view(self) -> BoardView | None:
+        response = await self._calls.read_board(pb.ReadBoardRequest())
+        if not response.HasField("ceremony"):
+            return None
+        shown = response.ceremony
+        return BoardView(
+            terms=Terms.decode(shown.terms),
+            state=shown.state,
+            detail=shown.detail,
+            approvals=tuple(from_message(one) for one in shown.approvals),
+            waiting_for=tuple(shown.waiting_for),
+            abort_asked=shown.abort_asked,
+            messages=tuple(SignedMessage.decode(one) for one in response.messages),
+        )
+
+    async def _learn(self) -> None:
+        after = await asyncio.to_thread(self._desk.generations.learn_after)
+        response = await self._calls.list_generations(pb.ListGenerationsRequest(after=after))
+        found = [
+            Transcript(
+                Terms.decode(one.terms),
+                tuple(SignedMessage.decode(message) for message in one.messages),
+                tuple(from_message(signed) for signed in one.approvals),
+            )
+            for one in response.generations
+        ]
+        await asyncio.to_thread(self._desk.learn, found)
