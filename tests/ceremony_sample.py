@@ -104,7 +104,7 @@ def begin(terms: Terms, seed: int = 0, old: Generation | None = None, suite: Sui
             name,
             sign=identity(name).sign,
             suite=suite or SUITE,
-            randomness=random.Random(f"{seed} {name}").randbytes,
+            randomness=random.Random(f"{seed} {name}").randbytes,  # noqa: S311 - the same every time
             old_share=shares.get(name) if name in dealers else None,
         )
         for name in terms.identities

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from jointrisk.errors import InvalidInputError
 from jointrisk.federation.signing import verify_signature
 
 _KEY_LENGTH = 32
@@ -46,12 +47,12 @@ class CeremonySuite:
             plaintext: the secret.
 
         Raises:
-            ValueError: the recipient's key is not usable.
+            InvalidInputError: the recipient's key is not usable.
         """
         ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
         agreed = _agreed(ephemeral, recipient)
         if agreed is None:
-            raise ValueError("expected a usable X25519 key, got a point of small order")
+            raise InvalidInputError("expected a usable X25519 key, got a point of small order")
         public = _public_bytes(ephemeral)
         return public + _cipher(agreed, public + recipient, context).encrypt(_NONCE, plaintext, context)
 

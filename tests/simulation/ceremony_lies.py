@@ -4,11 +4,13 @@ A lie gets what the liar would honestly say and returns what it says instead to 
 true key: one message, several, or none. `PROVABLE` are those that everybody can prove once they have seen them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
 from ceremony_sample import SUITE, identity
+from jointrisk.errors import InvalidInputError
 from jointrisk.oprf import group
 from jointrisk.oprf.ceremony import (
     Abort,
@@ -34,22 +36,59 @@ from jointrisk.oprf.sharing import Polynomial
 
 
 class Liar(Party):
-    """Goes on where an honest party would stop, and remembers what an honest one forgets."""
+    """Tells lies and stands by them; goes on where an honest party would stop, and remembers what one forgets.
 
-    def __init__(self, state: PartyState, sign: Sign, suite: Suite) -> None:
-        super().__init__(state, sign, suite)
+    Args:
+        state: of a party that has just begun.
+        sign: signs with its identity key.
+        suite: verifies and seals.
+        lies: names of `LIES`.
+        seed: of what its lies draw.
+
+    Attributes:
+        drawn: its secrets at the beginning.
+        told: what it says to each of two sides in place of a message.
+        has_lied: whether any of that was a lie.
+    """
+
+    def __init__(self, state: PartyState, sign: Sign, suite: Suite, lies: Iterable[str], seed: int) -> None:
+        super().__init__(replace(state, messages=()), sign, suite)
         self.drawn = state.secrets
+        self.told = dict[bytes, tuple[list[SignedMessage], list[SignedMessage]]]()
         self.dealt = dict[int, SignedMessage]()
+        self.has_lied = False
+        self._lies = [LIES[lie] for lie in lies]
+        self._seed = seed
+        for message in state.messages:
+            self._post(message.kind, message.body)
 
     def _require_whole_memory(self) -> None:
         pass
 
     def _gather(self) -> None:
         if not self._ledger.guilty - {self.name}:
-            self._deal()
-            deals = [self._ledger.first(Slot.DEAL, dealer.name) for dealer in self.terms.dealers]
-            if all(deals):
-                self._vote_on([deal for deal in deals if deal])
+            # What is malformed it cannot read itself.
+            with suppress(InvalidInputError):
+                self._deal()
+                deals = [self._ledger.first(Slot.DEAL, dealer.name) for dealer in self.terms.dealers]
+                if all(deals):
+                    self._vote_on([deal for deal in deals if deal])
+
+    def _post(self, kind: MessageKind, body: bytes) -> SignedMessage:
+        message = sign_message(self.terms, kind, self.name, body, self._sign)
+        sides = self._lied(message, 0), self._lied(message, 1)
+        stands_by = sides[0][0] if sides[0] else message
+        self.has_lied |= sides != ([message], [message])
+        self.told[stands_by.encoded] = sides
+        self._ledger.add(stands_by)
+        return stands_by
+
+    def _lied(self, message: SignedMessage, side: int) -> list[SignedMessage]:
+        """Return what the liar says to one side: what an honest party would, or its lie."""
+        for kind, lie in self._lies:
+            if kind is message.kind:
+                return lie(Telling(self, message, side, victim=self._seed // 3, seed=self._seed))
+        return [message]
 
 
 @dataclass(frozen=True)
@@ -78,7 +117,7 @@ class Telling:
     @property
     def random(self) -> Random:
         """The same random numbers for every recipient."""
-        return Random(self.seed)
+        return Random(self.seed)  # noqa: S311 - the same numbers every time
 
     @property
     def holder(self) -> int:

@@ -8,6 +8,7 @@ nobody lied and nobody gave up, everything arrived, and it is not committed.
 missing; an abort that a commit outweighs later, when a liar voted both ways.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -24,10 +25,10 @@ from ceremony_sample import (
 )
 from jointrisk.errors import ConflictError, InvalidInputError, UnauthenticatedError
 from jointrisk.oprf import group
-from jointrisk.oprf.ceremony import Board, Kind, Party, Phase, Reason, SignedMessage, Terms
+from jointrisk.oprf.ceremony import Board, GroupKey, Kind, Party, Phase, Reason, SignedMessage, Terms
 from jointrisk.oprf.ceremony.messages import sign_message
 from jointrisk.oprf.ceremony.party_state import PartyState
-from simulation.ceremony_lies import LIES, Liar, Telling
+from simulation.ceremony_lies import LIES, PROVABLE, Liar
 
 BOARD = "board"
 
@@ -60,7 +61,7 @@ def _moved(
     return moving_terms(old, names(dealers + 1)[1:], to, threshold, kind), old
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[], tuple[Terms, Generation | None]]] = {
     "generate 2 of 3": lambda: (generation_terms(2, 3), None),
     "generate 3 of 5": lambda: (generation_terms(3, 5), None),
     "refresh 2 of 3": lambda: _moved(names(3), 2, kind=Kind.REFRESH),
@@ -84,14 +85,15 @@ class World:
         self.suite = RememberingSuite()
         self.parties = begin(self.terms, plan.seed, self.old, self.suite)
         self.board = Board(self.terms, self.suite)
-        self.lies = {name: [LIES[lie] for liar, lie in plan.lies if liar == name] for name, _ in plan.lies}
-        for name in self.lies:
+        self.liars = {name for name, _ in plan.lies}
+        for name in self.liars:
             state = PartyState.decode(self.parties[name].state())
-            self.parties[name] = Liar(state, identity(name).sign, self.suite)
+            lies = [lie for liar, lie in plan.lies if liar == name]
+            self.parties[name] = Liar(state, identity(name).sign, self.suite, lies, plan.seed)
         self.disk = {name: self.parties[name].state() for name in self.honest}
         self.in_flight: list[tuple[str, bytes]] = []
         self.addressed: dict[tuple[str, bytes], None] = {}
-        self.has_lied: set[str] = set()
+        self.committed: dict[str, GroupKey] = {}
         self.gave_up = False
         for name in list(self.parties):
             self._say(name, self.parties[name].sent)
@@ -99,7 +101,7 @@ class World:
     @property
     def honest(self) -> dict[str, Party]:
         """The parties that do not lie."""
-        return {name: party for name, party in self.parties.items() if name not in self.lies}
+        return {name: party for name, party in self.parties.items() if name not in self.liars}
 
     def run(self) -> None:
         """Do what the plan says."""
@@ -157,7 +159,7 @@ class World:
         if self.in_flight:
             recipient, data = self.in_flight[number % len(self.in_flight)]
             message = SignedMessage.decode(data)
-            body = Random(number).randbytes(len(message.body))
+            body = Random(number).randbytes(len(message.body))  # noqa: S311 - faults, no secrets
             forged = sign_message(self.terms, message.kind, message.sender, body, identity("stranger").sign)
             self._arrive(recipient, forged.encoded)
 
@@ -228,32 +230,27 @@ class World:
         """Store, then send."""
         if name in self.disk:
             self.disk[name] = party.state()
+            if party.outcome and party.outcome.key:
+                self.committed.setdefault(name, party.outcome.key)
         self._say(name, said)
 
     def _say(self, name: str, said: tuple[SignedMessage, ...]) -> None:
         for message in said:
             recipients = [one for one in (*self.parties, BOARD) if one != name]
             for place, recipient in enumerate(recipients):
-                for version in self._versions(name, message, place):
+                for version in self._versions(name, message)[place % 2]:
                     self.in_flight.append((recipient, version.encoded))
                     self.addressed[recipient, version.encoded] = None
 
-    def _versions(self, name: str, message: SignedMessage, place: int) -> list[SignedMessage]:
-        """Return what a party says to one recipient: what it would, or its lie."""
-        liar = self.parties[name]
-        for kind, lie in self.lies.get(name, []):
-            if kind is message.kind and isinstance(liar, Liar):
-                telling = Telling(liar, message, side=place % 2, victim=self.plan.seed // 3, seed=self.plan.seed)
-                said = lie(telling)
-                self.has_lied |= {name} if said != [message] else set()
-                return said
-        return [message]
+    def _versions(self, name: str, message: SignedMessage) -> tuple[list[SignedMessage], list[SignedMessage]]:
+        """Return what a party says to each side."""
+        party = self.parties[name]
+        return party.told[message.encoded] if isinstance(party, Liar) else ([message], [message])
 
 
 def check(world: World) -> None:
     """Fail if the world went wrong in a way that it may not; see the top of this module."""
-    plan, honest = world.plan, world.honest
-    liars = {name for name, _ in plan.lies}
+    plan, honest, liars = world.plan, world.honest, world.liars
     _check_agreement(world)
     for party in honest.values():
         assert party._ledger.guilty <= liars, f"an honest party is named guilty: {plan}"
@@ -276,18 +273,29 @@ def check_end(world: World) -> None:
     assert len(phases) == 1, f"honest parties end differently: {plan}"
     if phases == {Phase.PREPARED}:
         voters = {message.sender for party in honest.values() for message in party.messages if message.slot == 3}
-        assert not set(world.lies) <= voters, f"everybody voted, and it has not ended: {plan}"
+        assert not world.liars <= voters, f"everybody voted, and it has not ended: {plan}"
     assert phases != {Phase.GATHERING}, f"it has not ended: {plan}"
     ends = {party.outcome and (party.outcome.key, party.outcome.guilty) for party in honest.values()}
     assert len(ends) == 1, f"honest parties judge differently: {plan}"
+    for ledger in (world.board._ledger, *(party._ledger for party in honest.values())):
+        assert proven_liars(world) <= ledger.guilty, f"a proven liar is not named: {plan}"
+
+
+def proven_liars(world: World) -> set[str]:
+    """Return who has to be named in the end: a single liar that lied provably, if nothing stopped it halfway."""
+    only_provable = all(PROVABLE.get(LIES[lie][0], {}).get(lie) for _, lie in world.plan.lies)
+    stopped = world.gave_up or len(world.liars) != 1 or not world.plan.settles
+    told = {name for name in world.liars if isinstance(party := world.parties[name], Liar) and party.has_lied}
+    return told if only_provable and not stopped else set()
 
 
 def _check_agreement(world: World) -> None:
     """One key, shares that make it, nobody left behind for ever."""
     committed = {name: party for name, party in world.honest.items() if party.phase is Phase.COMMITTED}
+    assert set(world.committed) == set(committed), f"one was committed, and is no more: {world.plan}"
     if not committed:
         return
-    keys = {party.outcome.key for party in committed.values() if party.outcome}
+    keys = {party.outcome.key for party in committed.values() if party.outcome} | set(world.committed.values())
     assert len(keys) == 1, f"two group keys: {world.plan}"
     key = keys.pop()
     assert key is not None
