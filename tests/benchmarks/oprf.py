@@ -24,7 +24,7 @@ from jointrisk.oprf.suite import VOPRF
 from jointrisk.oprf.threshold import summed
 from oprf_sample import SharedKey
 
-_ITEMS = 256
+_ITEMS = 512
 _INPUTS = [b"resident ID %d" % number for number in range(_ITEMS)]
 _HOLDERS = (1, 3)
 
@@ -49,7 +49,7 @@ def measure_one_core(*, quick: bool) -> list[Measure]:
     scene = _Scene()
     with one_core():
         cases = _primitives(scene) | _operations(scene) | _package()
-        turns = interleaved(cases, 10 if quick else 100, time.thread_time)
+        turns = interleaved(cases, 12 if quick else 60, time.thread_time)
     each = {name: [seconds / _ITEMS * 1e6 for seconds in taken] for name, taken in turns.items()}
     floors = _asker_floors(each)
     return [

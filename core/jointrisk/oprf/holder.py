@@ -5,6 +5,7 @@ The whole batch is answered, or nothing: one bad element makes an error before a
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from jointrisk.errors import InvalidInputError
 from jointrisk.oprf import dleq, group
@@ -79,4 +80,4 @@ def evaluate_unproven(private_key: Scalar, blinded: Sequence[bytes]) -> tuple[El
     """
     require_batch(blinded)
     # The multiplication refuses what is no element in canonical form, and the identity: its product is the identity.
-    return tuple(map_items(lambda one: group.multiply(private_key, Element(one)), blinded))
+    return tuple(map_items(partial(group.multiply, private_key), [Element(one) for one in blinded]))

@@ -17,8 +17,6 @@ MAX_INPUT = 2**16 - 1
 OUTPUT_LENGTH = 64
 """Bytes of an output."""
 
-_BLOCK = bytes(128)  # Z_pad: the block length of SHA-512
-
 
 class KeyPair(NamedTuple):
     """A private key and its public key."""
@@ -96,12 +94,14 @@ class _Expander:
 
     def __init__(self, tag: bytes) -> None:
         tag_prime = tag + bytes([len(tag)])
+        self._begun = sha512(bytes(128))  # Z_pad, one block of SHA-512, is the same for all
         self._after_message = group.UNIFORM_LENGTH.to_bytes(2) + b"\0" + tag_prime
         self._after_first = b"\1" + tag_prime
 
     def __call__(self, message: bytes) -> bytes:
-        first = sha512(_BLOCK + message + self._after_message).digest()
-        return sha512(first + self._after_first).digest()
+        first = self._begun.copy()
+        first.update(message + self._after_message)
+        return sha512(first.digest() + self._after_first).digest()
 
 
 def length_prefixed(data: bytes) -> bytes:
