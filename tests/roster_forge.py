@@ -46,6 +46,7 @@ class Forge:
     changes: list[Change] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     version: int = 1
+    holder_generation: int = 0
     _joined: int = 0
     _admissions: int = 0
 
@@ -134,6 +135,7 @@ class Forge:
             version=self.version,
             issued_at=issued_at,
             expires_at=issued_at + timedelta(hours=24),
+            holder_generation=self.holder_generation,
             changes=tuple(self.changes),
             refused_serials=(),
         )

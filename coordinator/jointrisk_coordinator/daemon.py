@@ -102,7 +102,7 @@ async def _coordinator(state: StateDir, settings: CoordinatorSettings, key: Mast
         # Runs are taken up first: a node that connects at once finds its tasks.
         await parts.supervisor.resume_all()
         await _serve_ports(stack, state, settings, parts)
-        stack.callback(asyncio.create_task(_keep_roster_fresh(parts.office, parts.hub)).cancel)
+        stack.callback(asyncio.create_task(_keep_roster_fresh(parts.office, parts.board, parts.hub)).cancel)
         stack.callback(parts.hub.stop, "the coordinator is stopping")
         stack.push_async_callback(parts.supervisor.stop)
         yield
@@ -259,12 +259,13 @@ def _member(context: Context) -> str:
         return ""
 
 
-async def _keep_roster_fresh(office: MembershipOffice, hub: Hub) -> None:
-    """Issue the roster again at half of its lifetime, and tell nodes of every new version at once."""
+async def _keep_roster_fresh(office: MembershipOffice, board: BulletinBoard, hub: Hub) -> None:
+    """Issue the roster again at half of its lifetime and after a key ceremony; tell nodes of a new version at once."""
     announced = office.roster.version
     while True:
         await asyncio.sleep(_ROSTER_CHECK_SECONDS)
         await asyncio.to_thread(office.current_roster)
+        await asyncio.to_thread(office.note_generation, board.generation)
         if office.roster.version != announced:
             announced = office.roster.version
             hub.announce()

@@ -319,6 +319,16 @@ def test_rollback_is_refused() -> None:
     refused("rollback", older, known_to(newer))
 
 
+def test_an_earlier_generation_of_holders_is_a_rollback() -> None:
+    """A newer roster does not lead back to shares that a key ceremony has replaced."""
+    forge = founded()
+    forge.holder_generation = 3
+    known = known_to(forge)
+    assert offer(forge.reissue(), known).roster.holder_generation == 3
+    forge.holder_generation = 2
+    refused("rollback", forge.reissue(), known)
+
+
 def test_the_same_roster_again_is_fine_and_another_of_its_version_is_a_fork() -> None:
     """Equivocation: two rosters of one version are an alarm."""
     forge = founded()

@@ -340,6 +340,16 @@ def test_lifetimes_may_change(founded: CoordinatorAtTest) -> None:
     assert CoordinatorAtTest(founded.state.root, rules, founded.clock).office.history.members
 
 
+def test_the_roster_names_the_newest_generation_of_key_shares(founded: CoordinatorAtTest) -> None:
+    """A key ceremony that is done makes a new version, once; later changes keep the number, and it never goes back."""
+    before = founded.office.roster.version
+    for generation in (2, 2, 1):
+        founded.office.note_generation(generation)
+    assert (founded.office.roster.version, founded.office.roster.holder_generation) == (before + 1, 2)
+    founded.office.remove("cat", "left")
+    assert founded.office.roster.holder_generation == 2
+
+
 def test_a_changed_roster_in_the_database_is_found(founded: CoordinatorAtTest) -> None:
     """Whoever writes to the database cannot make members."""
     with founded.store.engine.begin() as connection:

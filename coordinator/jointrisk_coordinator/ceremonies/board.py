@@ -93,6 +93,7 @@ class BulletinBoard:
         self._boards: dict[str, Board] = {}
         with store.reading() as session:
             self._number = ledger.events(session)
+            self._generation = ledger.newest_generation(session)
 
     @property
     def number(self) -> int:
@@ -218,6 +219,11 @@ class BulletinBoard:
         with self._lock, self._store.reading() as session:
             return self._view(session, ledger.get(session, session_id.hex()))
 
+    @property
+    def generation(self) -> int:
+        """The newest generation that a ceremony has made; 0 for none."""
+        return self._generation
+
     def generations(self, after: int) -> list[CeremonyView]:
         """Return the ceremonies that made generations newer than one, the oldest first."""
         with self._lock, self._store.reading() as session:
@@ -233,13 +239,13 @@ class BulletinBoard:
                 with self._store.transaction() as session:
                     yield session
                     session.flush()
-                    events = ledger.events(session)
+                    events, generation = ledger.events(session), ledger.newest_generation(session)
             except JointriskError:
                 raise
             except BaseException:
                 self._boards.clear()  # they may hold what was not committed
                 raise
-            changed, self._number = events > self._number, events
+            changed, self._number, self._generation = events > self._number, events, generation
         for tell in self.on_changed if changed else ():
             tell()
 

@@ -36,6 +36,12 @@ def highest_epoch(session: Session) -> int:
     return session.scalar(select(func.max(CeremonyRow.epoch))) or 0
 
 
+def newest_generation(session: Session) -> int:
+    """Return the newest generation that a ceremony has made; 0 for none."""
+    made = select(func.max(CeremonyRow.generation)).where(CeremonyRow.state == "done")
+    return session.scalar(made) or 0
+
+
 def get(session: Session, session_id: str) -> CeremonyRow:
     """Return a ceremony by its session, hex.
 

@@ -111,21 +111,34 @@ class Ledger:
         before = self.read(session)
         version = before.roster.version + 1
         change = make(version, before.history)
-        return self._issue(session, now, version=version, changes=(*before.roster.changes, change))
+        changes, generation = (*before.roster.changes, change), before.roster.holder_generation
+        return self._issue(session, now, version=version, changes=changes, holder_generation=generation)
 
-    def reissue(self, session: Session, now: datetime, *, forced: bool = False) -> Page:
-        """Issue the same changes again when half of the roster's time has passed, or when ``forced``."""
+    def reissue(self, session: Session, now: datetime, *, forced: bool = False, holder_generation: int = 0) -> Page:
+        """Issue the same changes again if half of the roster's time has passed, if ``forced``, or for a new generation.
+
+        Args:
+            session: of the transaction.
+            now: the present time.
+            forced: issue it whatever its age.
+            holder_generation: the newest generation of key shares; an older one than the roster's changes nothing.
+        """
         before = self.read(session)
-        if not forced and not renewal_due(before.roster, now):
+        newest = max(before.roster.holder_generation, holder_generation)
+        if not forced and newest == before.roster.holder_generation and not renewal_due(before.roster, now):
             return before
-        return self._issue(session, now, version=before.roster.version + 1, changes=before.roster.changes)
+        version, changes = before.roster.version + 1, before.roster.changes
+        return self._issue(session, now, version=version, changes=changes, holder_generation=newest)
 
-    def _issue(self, session: Session, now: datetime, *, version: int, changes: tuple[Change, ...]) -> Page:
+    def _issue(
+        self, session: Session, now: datetime, *, version: int, changes: tuple[Change, ...], holder_generation: int = 0
+    ) -> Page:
         roster = Roster(
             terms=self.terms,
             version=version,
             issued_at=now,
             expires_at=now + self._rules.roster_lifetime,
+            holder_generation=holder_generation,
             changes=changes,
             refused_serials=tuple(refused_serials(session, now)),
         )

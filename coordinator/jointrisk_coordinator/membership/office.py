@@ -224,6 +224,12 @@ class MembershipOffice:
             self._ledger.reissue(session, self._clock())
         return self._snapshot.page.signed
 
+    def note_generation(self, generation: int) -> None:
+        """Say in the roster that a key ceremony has made this generation of shares, unless it says so already."""
+        if generation > self.roster.holder_generation:
+            with self._change() as session:
+                self._ledger.reissue(session, self._clock(), holder_generation=generation)
+
     def require_current(self, identity: Identity) -> None:
         """Refuse a caller whose certificate is not a current member's.
 

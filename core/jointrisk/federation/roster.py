@@ -112,7 +112,8 @@ class Roster(Document):
         version: one more with every change, and when it is issued again before it expires.
         issued_at: when.
         expires_at: a node without a newer roster then takes part in nothing.
-        holder_generation: the generation of key holders; 0 before the first key ceremony.
+        holder_generation: the newest generation of key shares; 0 before the first key ceremony. What is in it, nodes
+            verify from the ceremony's transcript.
         changes: everything since the founding.
         refused_serials: certificates that are refused before their time, hex, sorted.
     """

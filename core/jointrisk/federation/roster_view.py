@@ -162,6 +162,8 @@ def _require_successor(known: Known, signed: Signed, roster: Roster) -> None:
         refuse("rollback", f"it is version {roster.version}, this node has {before.version}")
     if roster.version == before.version and signed.payload != known.signed.payload:
         refuse("fork", f"there are two different rosters of version {roster.version}")
+    if roster.holder_generation < before.holder_generation:
+        refuse("rollback", "it goes back to an earlier generation of key holders")
     if not is_prefix(before.changes, roster.changes):
         refuse("history", f"it rewrites changes that version {before.version} held")
     late = [c.version for c in roster.changes[len(before.changes) :] if c.version <= before.version]
