@@ -9,9 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
-
 from jointrisk.ceremony_suite import CeremonySuite
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, RefusedError
@@ -29,8 +26,8 @@ from jointrisk.oprf.ceremony import (
     may_retire,
 )
 from jointrisk.oprf.group import Randomness
-from jointrisk.store import AuditLog, Store
-from jointrisk_node.holder.generations import GenerationLedger, newest_in
+from jointrisk.store import AuditLog, Session, Store
+from jointrisk_node.holder.ledger import GenerationLedger, bound_to, newest_in, see, seen
 from jointrisk_node.holder.rules import Standing, objection
 from jointrisk_node.holder.tables import CeremonySeen
 from jointrisk_node.holder.transcripts import Transcript, approvers, committed, present_holders, require_rightful
@@ -150,7 +147,7 @@ class CeremonyDesk:
     def ours(self, terms: Terms) -> str:
         """Say what this node has decided: "approved", "not approved", "no say", or what speaks against the terms."""
         with self._store.reading() as session:
-            row = session.get(CeremonySeen, terms.session.hex())
+            row = seen(session, terms.session)
             if row is not None and row.objection:
                 return f"refused: {row.objection}"
             if row is not None and row.approved:
@@ -169,7 +166,7 @@ class CeremonyDesk:
             ConflictError: the party's state is older than what it has sent: this node was restored from a copy.
         """
         with self._lock, self._store.transaction() as session:
-            row = session.get(CeremonySeen, view.terms.session.hex())
+            row = seen(session, view.terms.session)
             if row is None or not row.approved or row.objection or row.finished:
                 return ()
             if self._membership.member_id not in view.terms.identities:
@@ -206,7 +203,7 @@ class CeremonyDesk:
 
     def _seen(self, session: Session, terms: Terms) -> CeremonySeen:
         """Return what this node has of a ceremony, judged again until it is approved: a roster may be on its way."""
-        row = session.get(CeremonySeen, terms.session.hex()) or self._first_seen(session, terms)
+        row = seen(session, terms.session) or self._first_seen(session, terms)
         if row.terms != terms.encoded:
             raise RefusedError("the board shows other terms than before under the same session")
         if not row.approved:
@@ -217,19 +214,7 @@ class CeremonyDesk:
         return row
 
     def _first_seen(self, session: Session, terms: Terms) -> CeremonySeen:
-        row = CeremonySeen(
-            session=terms.session.hex(),
-            terms=terms.encoded,
-            generation=terms.new_generation,
-            epoch=terms.epoch,
-            seen_at=self._clock(),
-            objection="",
-            approved=False,
-            party=None,
-            voted=False,
-            finished=False,
-        )
-        session.add(row)
+        row = see(session, terms, self._clock())
         self._audit.append_in(session, "ceremony.seen", session=row.session, generation=row.generation)
         return row
 
@@ -239,14 +224,13 @@ class CeremonyDesk:
     def _standing(self, session: Session) -> Standing:
         """Return what terms are judged by: numbers of all generations known, and of ceremonies that bind this node."""
         present = newest_in(session)
-        bound = select(func.max(CeremonySeen.generation), func.max(CeremonySeen.epoch)).where(CeremonySeen.voted)
-        generation, epoch = session.execute(bound).one()
+        generation, epoch = bound_to(session)
         return Standing(
             federation=self._membership.federation,
             identities=self._trusted_keys(),
             present=present,
-            generation=max(generation or 0, present.generation if present else 0),
-            epoch=max(epoch or 0, present.epoch if present else 0),
+            generation=max(generation, present.generation if present else 0),
+            epoch=max(epoch, present.epoch if present else 0),
         )
 
     def _concerned(self, session: Session, terms: Terms) -> bool:

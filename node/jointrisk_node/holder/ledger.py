@@ -1,23 +1,25 @@
-"""The generations of shares that this node knows: each one's group key, its holders, and this node's own share."""
+"""Key ceremonies and generations of shares in the database."""
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jointrisk.errors import NotFoundError
 from jointrisk.masterkey import MasterKey
 from jointrisk.oprf import group
-from jointrisk.oprf.ceremony import GroupKey
+from jointrisk.oprf.ceremony import GroupKey, Terms
 from jointrisk.oprf.group import Element, Scalar
 from jointrisk.store import Store
-from jointrisk_node.holder.tables import GenerationKept, KeyShare
+from jointrisk_node.holder.tables import CeremonySeen, GenerationKept, KeyShare
 
 
 class GenerationLedger:
-    """Keeps generations and shares. Methods block on the database; they are safe from any thread.
+    """Keeps generations of shares: each one's group key, its holders, and this node's own share.
+
+    Methods block on the database; they are safe from any thread.
 
     Args:
         store: the node's database.
@@ -126,6 +128,36 @@ class GenerationLedger:
         chosen = select(KeyShare).join(GenerationKept, GenerationKept.generation == KeyShare.generation)
         chosen = chosen.where(GenerationKept.epoch == epoch, KeyShare.generation < before, KeyShare.sealed.is_not(None))
         return session.scalars(chosen).all()
+
+
+def seen(session: Session, ceremony: bytes) -> CeremonySeen | None:
+    """Return what this node has of a ceremony, by its session; None when it has not seen it."""
+    return session.get(CeremonySeen, ceremony.hex())
+
+
+def see(session: Session, terms: Terms, now: datetime) -> CeremonySeen:
+    """Note a ceremony that this node sees for the first time."""
+    row = CeremonySeen(
+        session=terms.session.hex(),
+        terms=terms.encoded,
+        generation=terms.new_generation,
+        epoch=terms.epoch,
+        seen_at=now,
+        objection="",
+        approved=False,
+        party=None,
+        voted=False,
+        finished=False,
+    )
+    session.add(row)
+    return row
+
+
+def bound_to(session: Session) -> tuple[int, int]:
+    """Return the greatest generation and epoch of the ceremonies in which this node has voted; 0 for none."""
+    greatest = select(func.max(CeremonySeen.generation), func.max(CeremonySeen.epoch)).where(CeremonySeen.voted)
+    generation, epoch = session.execute(greatest).one()
+    return generation or 0, epoch or 0
 
 
 def newest_in(session: Session) -> GroupKey | None:
