@@ -12,7 +12,7 @@ from statistics import median
 
 from voprf import ristretto as package
 
-from benchmarks.repeats import Case, interleaved, one_core
+from benchmarks.repeats import Case, interleaved, one_core, quietest
 from benchmarks.report import Measure
 from jointrisk.oprf import dleq, group
 from jointrisk.oprf.bulk import MAX_BATCH
@@ -71,18 +71,19 @@ def measure_one_core(*, quick: bool) -> list[Measure]:
 
 
 def measure_two_cores(*, quick: bool) -> list[Measure]:
-    """Measure how much sooner a large batch is evaluated with two cores, beside what two processes reach."""
-    elements = blind([b"%d" % number for number in range(1024 if quick else MAX_BATCH)], os.urandom).elements
+    """Measure how much sooner a full batch is evaluated with two cores, beside what two processes reach."""
+    elements = blind([b"%d" % number for number in range(MAX_BATCH)], os.urandom).elements
     key = group.random_scalar(os.urandom)
     halves = elements[::2], elements[1::2]
     with ProcessPoolExecutor(2) as processes:
-        turns = interleaved(
+        turns = quietest(
             {
                 "one": _alone(lambda: evaluate_unproven(key, elements)),
                 "two": lambda: evaluate_unproven(key, elements),
                 "processes": lambda: list(processes.map(multiply_here, [key, key], halves)),
             },
-            7 if quick else 21,
+            7 if quick else 15,
+            limit=20 if quick else 60,
         )
     return [
         _ratio("two_core_speedup", turns["one"], turns["two"], 1.7),
