@@ -172,7 +172,7 @@ class BulletinBoard:
             InvalidInputError: it is no message.
             UnauthenticatedError: no party of this ceremony has signed it.
             ConflictError: its sender has contradicted itself before.
-            RefusedError: the ceremony is not approved yet.
+            RefusedError: the ceremony is not approved yet, or a later one is done.
             NotFoundError: there is no such ceremony.
         """
         message = SignedMessage.decode(content)
@@ -180,6 +180,8 @@ class BulletinBoard:
             row = ledger.get(session, session_id.hex())
             if row.state == "approving":
                 raise RefusedError("the ceremony is not approved yet")
+            if row.state != "done" and row.generation < ledger.newest_generation(session):
+                raise RefusedError("a later ceremony has made a generation of shares: this one is over")
             board = self._board(session, row)
             if board.post(message):
                 ledger.post(session, row, message)

@@ -153,6 +153,12 @@ def see(session: Session, terms: Terms, now: datetime) -> CeremonySeen:
     return row
 
 
+def unfinished(session: Session) -> list[bytes]:
+    """Return the sessions of ceremonies in which this node's party has something to do or to wait for, oldest first."""
+    chosen = select(CeremonySeen.session).where(CeremonySeen.party.is_not(None)).order_by(CeremonySeen.generation)
+    return [bytes.fromhex(one) for one in session.scalars(chosen)]
+
+
 def bound_to(session: Session) -> tuple[int, int]:
     """Return the greatest generation and epoch of the ceremonies in which this node has voted; 0 for none."""
     greatest = select(func.max(CeremonySeen.generation), func.max(CeremonySeen.epoch)).where(CeremonySeen.voted)

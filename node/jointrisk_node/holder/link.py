@@ -1,6 +1,7 @@
 """Keeping up with the bulletin board over gRPC."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from jointrisk.rpc.documents import from_message, to_message
 from jointrisk.rpc.v1 import ceremony_pb2 as pb
 from jointrisk_node.holder.participation import BoardView, CeremonyDesk
 from jointrisk_node.holder.transcripts import Transcript
+
+_PASSES = 5  # one for each step of a ceremony; a board that never shows what it was given is not asked on and on
 
 log = structlog.get_logger()
 
@@ -72,9 +75,13 @@ class CeremonyLink:
             JointriskError: the coordinator cannot be asked, or what it shows is refused.
         """
         async with self._lock:
+            # Earlier ceremonies first: whose end this node missed may have left it a share that the next one needs.
+            for session in await asyncio.to_thread(self._desk.unfinished):
+                with suppress(NotFoundError):  # the board was restored from a copy that does not have it
+                    await self._take_part(session)
             await self._learn()
-            while await self._advance():
-                pass
+            await self._approve_where_nobody_is_asked()
+            await self._take_part()
             await self._learn()
 
     async def view(self) -> BoardView:
@@ -109,23 +116,29 @@ class CeremonyLink:
         await self.step()
         return await self.view()
 
-    async def _advance(self) -> bool:
-        """Bring to the board what this node has to say; return whether there was anything."""
+    async def _approve_where_nobody_is_asked(self) -> None:
+        """Look at the newest ceremony, and bring this member's approval to it if people need not be asked."""
         view = await self._view()
-        if view is None:
-            return False
-        approval = await asyncio.to_thread(self._desk.consider, view)
-        if approval is not None and approval.signature not in {one.signature for one in view.approvals}:
+        approval = None if view is None else await asyncio.to_thread(self._desk.consider, view)
+        if view is not None and approval is not None and approval not in view.approvals:
             await self._calls.approve_ceremony(pb.ApproveCeremonyRequest(approval=to_message(approval)))
-            return True
-        said = await asyncio.to_thread(self._desk.take_part, view)
-        lacking = [message for message in said if message not in set(view.messages)]
-        for message in lacking:
-            await self._calls.post_message(pb.PostMessageRequest(session=message.session, message=message.encoded))
-        return bool(lacking)
 
-    async def _view(self) -> BoardView | None:
-        response = await self._calls.read_board(pb.ReadBoardRequest())
+    async def _take_part(self, session: bytes = b"") -> None:
+        """Read a ceremony and bring to the board what this node has to say, until that is nothing more."""
+        for _ in range(_PASSES):
+            view = await self._view(session)
+            if view is None:
+                return
+            said = await asyncio.to_thread(self._desk.take_part, view)
+            shown = set(view.messages)
+            lacking = [message for message in said if message not in shown]
+            if not lacking:
+                return
+            for message in lacking:
+                await self._calls.post_message(pb.PostMessageRequest(session=message.session, message=message.encoded))
+
+    async def _view(self, session: bytes = b"") -> BoardView | None:
+        response = await self._calls.read_board(pb.ReadBoardRequest(session=session))
         if not response.HasField("ceremony"):
             return None
         shown = response.ceremony

@@ -27,7 +27,7 @@ from jointrisk.oprf.ceremony import (
 )
 from jointrisk.oprf.group import Randomness
 from jointrisk.store import AuditLog, Session, Store
-from jointrisk_node.holder.ledger import GenerationLedger, bound_to, newest_in, see, seen
+from jointrisk_node.holder.ledger import GenerationLedger, bound_to, newest_in, see, seen, unfinished
 from jointrisk_node.holder.rules import Standing, objection
 from jointrisk_node.holder.tables import CeremonySeen
 from jointrisk_node.holder.transcripts import Transcript, approvers, committed, present_holders, require_rightful
@@ -186,6 +186,11 @@ class CeremonyDesk:
                 self._finish(session, row, party)
             return party.messages
 
+    def unfinished(self) -> list[bytes]:
+        """Return the sessions of ceremonies that this node's party is still in, oldest first."""
+        with self._store.reading() as session:
+            return unfinished(session)
+
     def learn(self, transcripts: Iterable[Transcript]) -> list[int]:
         """Verify ceremonies that made generations, oldest first, and keep what they made; return the new numbers.
 
@@ -284,15 +289,17 @@ class CeremonyDesk:
             self._audit.append_in(session, "ceremony.committed", session=row.session, generation=row.generation)
 
     def _finish(self, session: Session, row: CeremonySeen, party: Party) -> None:
-        """Forget the party when everything that it has to say is on the board and nobody can need it any more."""
-        outcome = party.outcome
-        if outcome is None:
-            return
-        if party.phase is Phase.COMMITTED:
-            row.finished = self._retire(session, party.terms, outcome)
-        elif party.phase is Phase.ABORTED and not party.is_revivable:
-            guilty = ", ".join(outcome.guilty) or "nobody"
-            self._audit.append_in(session, "ceremony.aborted", session=row.session, guilty=guilty)
+        """Forget the party when everything that it has to say is on the board and nobody can need it any more.
+
+        A ceremony without an end is over when a later one has made a generation: what it could still make is of no use.
+        """
+        outcome, newest = party.outcome, newest_in(session)
+        superseded = newest is not None and newest.generation > row.generation
+        if party.phase is Phase.COMMITTED and outcome:
+            row.finished = self._retire(session, party.terms, outcome) or superseded
+        elif superseded or (party.phase is Phase.ABORTED and not party.is_revivable):
+            guilty = ", ".join(outcome.guilty) if outcome else ""
+            self._audit.append_in(session, "ceremony.aborted", session=row.session, guilty=guilty or "nobody")
             row.finished = True
         if row.finished:
             row.party = None
