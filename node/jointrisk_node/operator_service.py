@@ -11,6 +11,7 @@ from jointrisk.rpc.v1 import coordinator_operator_pb2 as members_pb
 from jointrisk.rpc.v1 import node_operator_pb2 as pb
 from jointrisk.rpc.v1.node_operator_pb2_grpc import NodeOperatorServicer
 from jointrisk_node.contracts import ContractLedger
+from jointrisk_node.holder import CeremonyLink
 from jointrisk_node.membership.link import MembershipLink
 from jointrisk_node.membership.membership import Membership
 from jointrisk_node.membership.views import Candidate, MemberView
@@ -24,6 +25,7 @@ class OperatorService(NodeOperatorServicer):
         membership: what this node believes and decides.
         membership_link: asks the coordinator about it.
         contracts: the contracts known here.
+        ceremonies: keeps up with key ceremonies.
         link: the stream to the coordinator.
         started_at: since when the daemon runs.
     """
@@ -33,12 +35,14 @@ class OperatorService(NodeOperatorServicer):
         membership: Membership,
         membership_link: MembershipLink,
         contracts: ContractLedger,
+        ceremonies: CeremonyLink,
         link: Link,
         started_at: datetime,
     ) -> None:
         self._membership = membership
         self._membership_link = membership_link
         self._contracts = contracts
+        self._ceremonies = ceremonies
         self._link = link
         self._started_at = started_at
 
@@ -58,6 +62,7 @@ class OperatorService(NodeOperatorServicer):
             contract_version=self._contracts.current_version(),
             certificate_expires_at=rfc3339(membership.certificate_expires_at()),
             runs_active=link.runs_active,
+            ceremony_to_approve=self._ceremonies.awaited,
             started_at=rfc3339(self._started_at),
         )
 

@@ -45,12 +45,16 @@ class CeremonyLink:
     Args:
         desk: this node's part.
         calls: of the coordinator.
+
+    Attributes:
+        awaited: the ceremony that waits for a person at this node, its session as hex; empty for none.
     """
 
     def __init__(self, desk: CeremonyDesk, calls: BoardCalls) -> None:
         self._desk = desk
         self._calls = calls
         self._lock = asyncio.Lock()
+        self.awaited = ""
 
     async def keep_up(self, changed: asyncio.Event, *, every: timedelta) -> None:
         """Read the board whenever something has happened on it, and now and then."""
@@ -122,6 +126,17 @@ class CeremonyLink:
         approval = None if view is None else await asyncio.to_thread(self._desk.consider, view)
         if view is not None and approval is not None and approval not in view.approvals:
             await self._calls.approve_ceremony(pb.ApproveCeremonyRequest(approval=to_message(approval)))
+        await self._tell_people(view)
+
+    async def _tell_people(self, view: BoardView | None) -> None:
+        """Note whether a ceremony waits for a person here, and say so once in the log."""
+        awaited = ""
+        if view is not None and view.state == "approving":
+            undecided = await asyncio.to_thread(self._desk.ours, view.terms) == "not approved"
+            awaited = view.terms.session.hex() if undecided else ""
+        if awaited not in {"", self.awaited}:
+            log.info("ceremony.approval_awaited", ceremony=awaited)
+        self.awaited = awaited
 
     async def _take_part(self, session: bytes = b"") -> None:
         """Read a ceremony and bring to the board what this node has to say, until that is nothing more."""

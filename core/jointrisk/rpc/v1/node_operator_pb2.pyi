@@ -51,6 +51,7 @@ class NodeStatus(_message.Message):
     CERTIFICATE_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     RUNS_ACTIVE_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    CEREMONY_TO_APPROVE_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     federation: _builtins.str
     software_version: _builtins.str
@@ -65,6 +66,8 @@ class NodeStatus(_message.Message):
     certificate_expires_at: _builtins.str
     runs_active: _builtins.int
     started_at: _builtins.str
+    ceremony_to_approve: _builtins.str
+    """The key ceremony that waits for a person here: `jointrisk node approve` takes it. Empty for none."""
     def __init__(
         self,
         *,
@@ -81,10 +84,11 @@ class NodeStatus(_message.Message):
         certificate_expires_at: _builtins.str = ...,
         runs_active: _builtins.int = ...,
         started_at: _builtins.str = ...,
+        ceremony_to_approve: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_expires_at", b"certificate_expires_at", "connected", b"connected", "contract_version", b"contract_version", "coordinator_address", b"coordinator_address", "detail", b"detail", "federation", b"federation", "member_id", b"member_id", "protocol_version", b"protocol_version", "roster_expires_at", b"roster_expires_at", "roster_version", b"roster_version", "runs_active", b"runs_active", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceremony_to_approve", b"ceremony_to_approve", "certificate_expires_at", b"certificate_expires_at", "connected", b"connected", "contract_version", b"contract_version", "coordinator_address", b"coordinator_address", "detail", b"detail", "federation", b"federation", "member_id", b"member_id", "protocol_version", b"protocol_version", "roster_expires_at", b"roster_expires_at", "roster_version", b"roster_version", "runs_active", b"runs_active", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
