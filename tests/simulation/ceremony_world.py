@@ -27,7 +27,7 @@ from jointrisk.errors import ConflictError, InvalidInputError, UnauthenticatedEr
 from jointrisk.oprf import group
 from jointrisk.oprf.ceremony import Board, GroupKey, Kind, Party, Phase, Reason, SignedMessage, Terms
 from jointrisk.oprf.ceremony.messages import sign_message
-from jointrisk.oprf.ceremony.party_state import PartyState
+from jointrisk.oprf.ceremony.party_state import PartyState, Secrets
 from simulation.ceremony_lies import LIES, PROVABLE, Liar
 
 BOARD = "board"
@@ -261,6 +261,8 @@ def check(world: World) -> None:
         outcome = world.board.outcome
         assert outcome is not None
         assert outcome.confirmed == tuple(world.terms.indices), f"it is not confirmed: {plan}"
+    for party in honest.values():
+        _check_secrets(party, plan)
     if Phase.ABORTED in phases and not liars:
         assert world.gave_up, f"nobody gave up, and it is aborted: {plan}"
 
@@ -275,10 +277,20 @@ def check_end(world: World) -> None:
         voters = {message.sender for party in honest.values() for message in party.messages if message.slot == 3}
         assert not world.liars <= voters, f"everybody voted, and it has not ended: {plan}"
     assert phases != {Phase.GATHERING}, f"it has not ended: {plan}"
-    ends = {party.outcome and (party.outcome.key, party.outcome.guilty) for party in honest.values()}
+    outcomes = [world.board.outcome, *(party.outcome for party in honest.values())]
+    ends = {outcome and (outcome.key, outcome.guilty) for outcome in outcomes}
     assert len(ends) == 1, f"honest parties judge differently: {plan}"
     for ledger in (world.board._ledger, *(party._ledger for party in honest.values())):
         assert proven_liars(world) <= ledger.guilty, f"a proven liar is not named: {plan}"
+
+
+def _check_secrets(party: Party, plan: Plan) -> None:
+    """What is not needed any more is not kept."""
+    kept = PartyState.decode(party.state()).secrets
+    if party.phase is Phase.ABORTED and not party.is_revivable:
+        assert kept == Secrets(), f"an aborted party keeps secrets: {plan}"
+    if party.phase is not Phase.GATHERING:
+        assert (kept.recipient_keys, kept.dealing) == ((), None), f"a party that voted keeps its polynomial: {plan}"
 
 
 def proven_liars(world: World) -> set[str]:
@@ -292,7 +304,7 @@ def proven_liars(world: World) -> set[str]:
 def _check_agreement(world: World) -> None:
     """One key, shares that make it, nobody left behind for ever."""
     committed = {name: party for name, party in world.honest.items() if party.phase is Phase.COMMITTED}
-    assert set(world.committed) == set(committed), f"one was committed, and is no more: {world.plan}"
+    assert set(world.committed) <= set(committed), f"one was committed, and is no more: {world.plan}"
     if not committed:
         return
     keys = {party.outcome.key for party in committed.values() if party.outcome} | set(world.committed.values())

@@ -37,13 +37,13 @@ def plan_of(seed: int) -> Plan:
 
 
 def _lies(random: Random, layout: str) -> Iterator[tuple[str, str]]:
-    """Yield nothing, one party's lie, or in the ceremony that bears two liars two lies."""
+    """Yield nothing, or one or two lies of a party; of two parties where so many may lie."""
     terms, _ = LAYOUTS[layout]()
-    liars = random.sample(list(terms.identities), k=2 if terms.threshold > 2 else 1)
+    liars = random.sample(list(terms.identities), k=2 if layout == "generate 3 of 5" else 1)
     for liar in liars[: random.choice((0, 1, 1, len(liars)))]:
-        lie = random.choice(list(LIES))
-        for one in COMBINED.get(lie, (lie,)):
-            yield liar, one
+        for lie in random.sample(list(LIES), k=random.choice((1, 1, 2))):
+            for one in COMBINED.get(lie, (lie,)):
+                yield liar, one
 
 
 def _operations(random: Random, longest: int) -> Iterator[Operation]:
