@@ -13,7 +13,7 @@ from datetime import datetime
 
 from jointrisk.ceremony_suite import CeremonySuite
 from jointrisk.clock import Clock, utc_now
-from jointrisk.errors import ConflictError, JointriskError, NotFoundError, RefusedError
+from jointrisk.errors import ConflictError, NotFoundError, RefusedError
 from jointrisk.federation.ceremony_approval import PresentHolders, read_ceremony_approval, waiting_for
 from jointrisk.federation.history import RosterMember
 from jointrisk.federation.signing import Signed
@@ -91,6 +91,7 @@ class BulletinBoard:
         self._clock = clock
         self._lock = threading.Lock()
         self._boards: dict[str, Board] = {}
+        self._uncommitted = ""  # session of the board in memory that holds more than the database, within a change
         with store.reading() as session:
             self._number = ledger.events(session)
             self._generation = ledger.newest_generation(session)
@@ -128,6 +129,7 @@ class BulletinBoard:
             )
             terms = terms_of(wish, standing, self._randomness(SESSION_LENGTH))
             row = ledger.add(session, terms, self._clock())
+            self._uncommitted = row.session
             self._audit.append_in(
                 session,
                 "ceremony.proposed",
@@ -184,6 +186,7 @@ class BulletinBoard:
                 raise RefusedError("a later ceremony has made a generation of shares: this one is over")
             board = self._board(session, row)
             if board.post(message):
+                self._uncommitted = row.session
                 ledger.post(session, row, message)
                 self._conclude(session, row, board)
 
@@ -242,11 +245,11 @@ class BulletinBoard:
                     yield session
                     session.flush()
                     events, generation = ledger.events(session), ledger.newest_generation(session)
-            except JointriskError:
-                raise
             except BaseException:
-                self._boards.clear()  # they may hold what was not committed
+                self._boards.pop(self._uncommitted, None)
                 raise
+            finally:
+                self._uncommitted = ""
             changed, self._number, self._generation = events > self._number, events, generation
         for tell in self.on_changed if changed else ():
             tell()
