@@ -1,5 +1,6 @@
 """The tutorials, executed: every command of both pages in the order of their steps, with three members."""
 
+import json
 import os
 import re
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -74,6 +76,12 @@ def run(folder: Path, commands: str, name: str) -> None:
     assert done.returncode == 0, f"{name}: {commands}\n{done.stdout}\n{done.stderr}"
 
 
+def jointrisk(folder: Path, name: str, *arguments: str) -> Any:
+    """Run one command of a member and return its JSON."""
+    command = [sys.executable, "-m", "jointrisk.cli", "node", "--home", str(folder / name), *arguments]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+
+
 def test_the_tutorials_run_as_they_stand(workplace: Path) -> None:
     """Each step of the pages works for a reader who types it."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
@@ -85,6 +93,10 @@ def test_the_tutorials_run_as_they_stand(workplace: Path) -> None:
     for name in LENDERS:
         scored = pq.read_table(workplace / f"{name}.scored.parquet")
         assert scored.num_rows == _ROWS
+    shown = [jointrisk(workplace, name, "ceremony", "generations", "--json") for name in LENDERS]
+    keys = {one["group_key"] for generations in shown for one in generations["generations"]}
+    assert len(keys) == 1
+    assert [one["generations"][0]["ours"] for one in shown] == ["holds a share"] * len(LENDERS)
 
 
 def test_every_block_of_the_tutorials_is_a_step() -> None:
