@@ -184,7 +184,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     add_health_and_reflection(joining, _services(join_pb2))
 
     operator = new_server(Guard([check_protocol]))
-    service = OperatorService(parts.office, parts.contracts, parts.hub, parts.supervisor, endpoints)
+    service = OperatorService(parts.office, parts.contracts, parts.board, parts.hub, parts.supervisor, endpoints)
     coordinator_operator_pb2_grpc.add_CoordinatorOperatorServicer_to_server(service, operator)
     model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), operator)
     ceremonies = CeremonyOperatorService(parts.board, parts.hub.online)

@@ -10,6 +10,7 @@ from jointrisk.clock import rfc3339
 from jointrisk.rpc.guard import Context
 from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
 from jointrisk.rpc.v1.coordinator_operator_pb2_grpc import CoordinatorOperatorServicer
+from jointrisk_coordinator.ceremonies import BulletinBoard
 from jointrisk_coordinator.contracts import PublishedContract
 from jointrisk_coordinator.contracts.registry import ContractRegistry
 from jointrisk_coordinator.membership.office import INVITATION_VALID, MembershipOffice
@@ -34,6 +35,7 @@ class OperatorService(CoordinatorOperatorServicer):
     Args:
         office: membership.
         contracts: feature contracts.
+        board: key ceremonies.
         hub: who is online.
         supervisor: runs.
         endpoints: where the coordinator is.
@@ -43,12 +45,14 @@ class OperatorService(CoordinatorOperatorServicer):
         self,
         office: MembershipOffice,
         contracts: ContractRegistry,
+        board: BulletinBoard,
         hub: Hub,
         supervisor: RunSupervisor,
         endpoints: Endpoints,
     ) -> None:
         self._office = office
         self._contracts = contracts
+        self._board = board
         self._hub = hub
         self._supervisor = supervisor
         self._endpoints = endpoints
@@ -98,7 +102,12 @@ class OperatorService(CoordinatorOperatorServicer):
         """End a membership. Its streams are closed by the office's callback, before this returns."""
         open_streams = request.member_id in self._hub.online()
         version = await asyncio.to_thread(self._office.remove, request.member_id, request.reason)
-        return pb.Removal(member_id=request.member_id, roster_version=version, streams_closed=int(open_streams))
+        return pb.Removal(
+            member_id=request.member_id,
+            roster_version=version,
+            streams_closed=int(open_streams),
+            holds_share=request.member_id in await asyncio.to_thread(self._board.holders),
+        )
 
     async def PublishContract(self, request: pb.PublishContractRequest, context: Context) -> pb.ContractSummary:
         """Check, sign and publish a contract, and tell the nodes."""

@@ -229,6 +229,12 @@ class BulletinBoard:
         """The newest generation that a ceremony has made; 0 for none."""
         return self._generation
 
+    def holders(self) -> frozenset[str]:
+        """Return who holds a share of the newest generation."""
+        with self._lock, self._store.reading() as session:
+            key = self._key(session)
+        return frozenset(dict(key.holders)) if key else frozenset()
+
     def generations(self, after: int) -> list[CeremonyView]:
         """Return the ceremonies that made generations newer than one, the oldest first."""
         with self._lock, self._store.reading() as session:

@@ -102,3 +102,5 @@ def remove(
     typer.echo(
         f"{name} is removed: roster version {removal.roster_version}, {removal.streams_closed} stream(s) closed."
     )
+    if removal.holds_share:
+        typer.echo("It holds a share of the key: pass the key on with `jointrisk coordinator ceremony reshare`.")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'jointrisk/v1/coordinator_operator.proto\x12\x0cjointrisk.v1\"\x1d\n\x1bGetCoordinatorStatusRequest\"\xb5\x02\n\x11\x43oordinatorStatus\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x18\n\x10software_version\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x14\n\x0cjoin_address\x18\x05 \x01(\t\x12\x16\n\x0eroster_version\x18\x06 \x01(\r\x12\x18\n\x10\x63ontract_version\x18\x07 \x01(\r\x12\x0f\n\x07members\x18\x08 \x01(\r\x12\x16\n\x0emembers_online\x18\t \x01(\r\x12\x13\n\x0bruns_active\x18\n \x01(\r\x12\x16\n\x0e\x63\x61_fingerprint\x18\x0b \x01(\t\x12\x15\n\rca_expires_at\x18\x0c \x01(\t\x12\x12\n\nstarted_at\x18\r \x01(\t\"N\n\rInviteRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x15\n\rvalid_seconds\x18\x02 \x01(\r\x12\x13\n\x0breplace_key\x18\x03 \x01(\x08\"Y\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\t\"\x14\n\x12ListMembersRequest\"3\n\nMemberList\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.jointrisk.v1.Member\"\xf6\x01\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x11\n\tjoined_at\x18\x04 \x01(\t\x12\x1e\n\x16\x63\x65rtificate_expires_at\x18\x05 \x01(\t\x12\x0e\n\x06online\x18\x06 \x01(\x08\x12\x14\n\x0clast_seen_at\x18\x07 \x01(\t\x12\x18\n\x10software_version\x18\x08 \x01(\t\x12\x11\n\tapprovals\x18\t \x01(\r\x12\x1a\n\x12\x61pprovals_required\x18\n \x01(\r\x12\x13\n\x0b\x61pproved_by\x18\x0b \x03(\t\"2\n\rRemoveRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"L\n\x07Removal\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x16\n\x0eroster_version\x18\x02 \x01(\r\x12\x16\n\x0estreams_closed\x18\x03 \x01(\r\"&\n\x16PublishContractRequest\x12\x0c\n\x04toml\x18\x01 \x01(\t\"p\n\x0f\x43ontractSummary\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x01(\r\x12\x14\n\x0clabel_column\x18\x04 \x01(\t\x12\x14\n\x0cpublished_at\x18\x05 \x01(\t\"\x16\n\x14ListContractsRequest\"@\n\x0c\x43ontractList\x12\x30\n\tcontracts\x18\x01 \x03(\x0b\x32\x1d.jointrisk.v1.ContractSummary\"\x1f\n\x0fStartRunRequest\x12\x0c\n\x04toml\x18\x01 \x01(\t\"\x11\n\x0fListRunsRequest\"*\n\x07RunList\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.jointrisk.v1.Run\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xbe\x02\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x10\n\x08strategy\x18\x05 \x01(\t\x12\x13\n\x0brounds_done\x18\x06 \x01(\r\x12\x0e\n\x06rounds\x18\x07 \x01(\r\x12\x12\n\nstarted_at\x18\x08 \x01(\t\x12\x10\n\x08\x65nded_at\x18\t \x01(\t\x12\x18\n\x10\x63ontract_version\x18\n \x01(\r\x12/\n\x0cparticipants\x18\x0b \x03(\x0b\x32\x19.jointrisk.v1.Participant\x12$\n\x07history\x18\x0c \x03(\x0b\x32\x13.jointrisk.v1.Round\x12\x15\n\rsettings_toml\x18\r \x01(\t\x12\x15\n\rarrays_sha256\x18\x0e \x01(\t\"?\n\x0bParticipant\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xd5\x01\n\x05Round\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x0f\n\x07members\x18\x03 \x03(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x31\n\x07metrics\x18\x05 \x03(\x0b\x32 .jointrisk.v1.Round.MetricsEntry\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\r\x12\x15\n\rarrays_sha256\x18\x07 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\x99\x06\n\x13\x43oordinatorOperator\x12W\n\tGetStatus\x12).jointrisk.v1.GetCoordinatorStatusRequest\x1a\x1f.jointrisk.v1.CoordinatorStatus\x12?\n\x06Invite\x12\x1b.jointrisk.v1.InviteRequest\x1a\x18.jointrisk.v1.Invitation\x12I\n\x0bListMembers\x12 .jointrisk.v1.ListMembersRequest\x1a\x18.jointrisk.v1.MemberList\x12<\n\x06Remove\x12\x1b.jointrisk.v1.RemoveRequest\x1a\x15.jointrisk.v1.Removal\x12V\n\x0fPublishContract\x12$.jointrisk.v1.PublishContractRequest\x1a\x1d.jointrisk.v1.ContractSummary\x12O\n\rListContracts\x12\".jointrisk.v1.ListContractsRequest\x1a\x1a.jointrisk.v1.ContractList\x12<\n\x08StartRun\x12\x1d.jointrisk.v1.StartRunRequest\x1a\x11.jointrisk.v1.Run\x12@\n\x08ListRuns\x12\x1d.jointrisk.v1.ListRunsRequest\x1a\x15.jointrisk.v1.RunList\x12\x38\n\x06GetRun\x12\x1b.jointrisk.v1.GetRunRequest\x1a\x11.jointrisk.v1.Run\x12<\n\x08WatchRun\x12\x1b.jointrisk.v1.GetRunRequest\x1a\x11.jointrisk.v1.Run0\x01\x12>\n\tCancelRun\x12\x1e.jointrisk.v1.CancelRunRequest\x1a\x11.jointrisk.v1.Runb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'jointrisk/v1/coordinator_operator.proto\x12\x0cjointrisk.v1\"\x1d\n\x1bGetCoordinatorStatusRequest\"\xb5\x02\n\x11\x43oordinatorStatus\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x18\n\x10software_version\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x14\n\x0cjoin_address\x18\x05 \x01(\t\x12\x16\n\x0eroster_version\x18\x06 \x01(\r\x12\x18\n\x10\x63ontract_version\x18\x07 \x01(\r\x12\x0f\n\x07members\x18\x08 \x01(\r\x12\x16\n\x0emembers_online\x18\t \x01(\r\x12\x13\n\x0bruns_active\x18\n \x01(\r\x12\x16\n\x0e\x63\x61_fingerprint\x18\x0b \x01(\t\x12\x15\n\rca_expires_at\x18\x0c \x01(\t\x12\x12\n\nstarted_at\x18\r \x01(\t\"N\n\rInviteRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x15\n\rvalid_seconds\x18\x02 \x01(\r\x12\x13\n\x0breplace_key\x18\x03 \x01(\x08\"Y\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\t\"\x14\n\x12ListMembersRequest\"3\n\nMemberList\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.jointrisk.v1.Member\"\xf6\x01\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x11\n\tjoined_at\x18\x04 \x01(\t\x12\x1e\n\x16\x63\x65rtificate_expires_at\x18\x05 \x01(\t\x12\x0e\n\x06online\x18\x06 \x01(\x08\x12\x14\n\x0clast_seen_at\x18\x07 \x01(\t\x12\x18\n\x10software_version\x18\x08 \x01(\t\x12\x11\n\tapprovals\x18\t \x01(\r\x12\x1a\n\x12\x61pprovals_required\x18\n \x01(\r\x12\x13\n\x0b\x61pproved_by\x18\x0b \x03(\t\"2\n\rRemoveRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"a\n\x07Removal\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x16\n\x0eroster_version\x18\x02 \x01(\r\x12\x16\n\x0estreams_closed\x18\x03 \x01(\r\x12\x13\n\x0bholds_share\x18\x04 \x01(\x08\"&\n\x16PublishContractRequest\x12\x0c\n\x04toml\x18\x01 \x01(\t\"p\n\x0f\x43ontractSummary\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x01(\r\x12\x14\n\x0clabel_column\x18\x04 \x01(\t\x12\x14\n\x0cpublished_at\x18\x05 \x01(\t\"\x16\n\x14ListContractsRequest\"@\n\x0c\x43ontractList\x12\x30\n\tcontracts\x18\x01 \x03(\x0b\x32\x1d.jointrisk.v1.ContractSummary\"\x1f\n\x0fStartRunRequest\x12\x0c\n\x04toml\x18\x01 \x01(\t\"\x11\n\x0fListRunsRequest\"*\n\x07RunList\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.jointrisk.v1.Run\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xbe\x02\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x10\n\x08strategy\x18\x05 \x01(\t\x12\x13\n\x0brounds_done\x18\x06 \x01(\r\x12\x0e\n\x06rounds\x18\x07 \x01(\r\x12\x12\n\nstarted_at\x18\x08 \x01(\t\x12\x10\n\x08\x65nded_at\x18\t \x01(\t\x12\x18\n\x10\x63ontract_version\x18\n \x01(\r\x12/\n\x0cparticipants\x18\x0b \x03(\x0b\x32\x19.jointrisk.v1.Participant\x12$\n\x07history\x18\x0c \x03(\x0b\x32\x13.jointrisk.v1.Round\x12\x15\n\rsettings_toml\x18\r \x01(\t\x12\x15\n\rarrays_sha256\x18\x0e \x01(\t\"?\n\x0bParticipant\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xd5\x01\n\x05Round\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x0f\n\x07members\x18\x03 \x03(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x31\n\x07metrics\x18\x05 \x03(\x0b\x32 .jointrisk.v1.Round.MetricsEntry\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\r\x12\x15\n\rarrays_sha256\x18\x07 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\x99\x06\n\x13\x43oordinatorOperator\x12W\n\tGetStatus\x12).jointrisk.v1.GetCoordinatorStatusRequest\x1a\x1f.jointrisk.v1.CoordinatorStatus\x12?\n\x06Invite\x12\x1b.jointrisk.v1.InviteRequest\x1a\x18.jointrisk.v1.Invitation\x12I\n\x0bListMembers\x12 .jointrisk.v1.ListMembersRequest\x1a\x18.jointrisk.v1.MemberList\x12<\n\x06Remove\x12\x1b.jointrisk.v1.RemoveRequest\x1a\x15.jointrisk.v1.Removal\x12V\n\x0fPublishContract\x12$.jointrisk.v1.PublishContractRequest\x1a\x1d.jointrisk.v1.ContractSummary\x12O\n\rListContracts\x12\".jointrisk.v1.ListContractsRequest\x1a\x1a.jointrisk.v1.ContractList\x12<\n\x08StartRun\x12\x1d.jointrisk.v1.StartRunRequest\x1a\x11.jointrisk.v1.Run\x12@\n\x08ListRuns\x12\x1d.jointrisk.v1.ListRunsRequest\x1a\x15.jointrisk.v1.RunList\x12\x38\n\x06GetRun\x12\x1b.jointrisk.v1.GetRunRequest\x1a\x11.jointrisk.v1.Run\x12<\n\x08WatchRun\x12\x1b.jointrisk.v1.GetRunRequest\x1a\x11.jointrisk.v1.Run0\x01\x12>\n\tCancelRun\x12\x1e.jointrisk.v1.CancelRunRequest\x1a\x11.jointrisk.v1.Runb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,33 +50,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMOVEREQUEST']._serialized_start=895
   _globals['_REMOVEREQUEST']._serialized_end=945
   _globals['_REMOVAL']._serialized_start=947
-  _globals['_REMOVAL']._serialized_end=1023
-  _globals['_PUBLISHCONTRACTREQUEST']._serialized_start=1025
-  _globals['_PUBLISHCONTRACTREQUEST']._serialized_end=1063
-  _globals['_CONTRACTSUMMARY']._serialized_start=1065
-  _globals['_CONTRACTSUMMARY']._serialized_end=1177
-  _globals['_LISTCONTRACTSREQUEST']._serialized_start=1179
-  _globals['_LISTCONTRACTSREQUEST']._serialized_end=1201
-  _globals['_CONTRACTLIST']._serialized_start=1203
-  _globals['_CONTRACTLIST']._serialized_end=1267
-  _globals['_STARTRUNREQUEST']._serialized_start=1269
-  _globals['_STARTRUNREQUEST']._serialized_end=1300
-  _globals['_LISTRUNSREQUEST']._serialized_start=1302
-  _globals['_LISTRUNSREQUEST']._serialized_end=1319
-  _globals['_RUNLIST']._serialized_start=1321
-  _globals['_RUNLIST']._serialized_end=1363
-  _globals['_GETRUNREQUEST']._serialized_start=1365
-  _globals['_GETRUNREQUEST']._serialized_end=1396
-  _globals['_CANCELRUNREQUEST']._serialized_start=1398
-  _globals['_CANCELRUNREQUEST']._serialized_end=1448
-  _globals['_RUN']._serialized_start=1451
-  _globals['_RUN']._serialized_end=1769
-  _globals['_PARTICIPANT']._serialized_start=1771
-  _globals['_PARTICIPANT']._serialized_end=1834
-  _globals['_ROUND']._serialized_start=1837
-  _globals['_ROUND']._serialized_end=2050
-  _globals['_ROUND_METRICSENTRY']._serialized_start=2004
-  _globals['_ROUND_METRICSENTRY']._serialized_end=2050
-  _globals['_COORDINATOROPERATOR']._serialized_start=2053
-  _globals['_COORDINATOROPERATOR']._serialized_end=2846
+  _globals['_REMOVAL']._serialized_end=1044
+  _globals['_PUBLISHCONTRACTREQUEST']._serialized_start=1046
+  _globals['_PUBLISHCONTRACTREQUEST']._serialized_end=1084
+  _globals['_CONTRACTSUMMARY']._serialized_start=1086
+  _globals['_CONTRACTSUMMARY']._serialized_end=1198
+  _globals['_LISTCONTRACTSREQUEST']._serialized_start=1200
+  _globals['_LISTCONTRACTSREQUEST']._serialized_end=1222
+  _globals['_CONTRACTLIST']._serialized_start=1224
+  _globals['_CONTRACTLIST']._serialized_end=1288
+  _globals['_STARTRUNREQUEST']._serialized_start=1290
+  _globals['_STARTRUNREQUEST']._serialized_end=1321
+  _globals['_LISTRUNSREQUEST']._serialized_start=1323
+  _globals['_LISTRUNSREQUEST']._serialized_end=1340
+  _globals['_RUNLIST']._serialized_start=1342
+  _globals['_RUNLIST']._serialized_end=1384
+  _globals['_GETRUNREQUEST']._serialized_start=1386
+  _globals['_GETRUNREQUEST']._serialized_end=1417
+  _globals['_CANCELRUNREQUEST']._serialized_start=1419
+  _globals['_CANCELRUNREQUEST']._serialized_end=1469
+  _globals['_RUN']._serialized_start=1472
+  _globals['_RUN']._serialized_end=1790
+  _globals['_PARTICIPANT']._serialized_start=1792
+  _globals['_PARTICIPANT']._serialized_end=1855
+  _globals['_ROUND']._serialized_start=1858
+  _globals['_ROUND']._serialized_end=2071
+  _globals['_ROUND_METRICSENTRY']._serialized_start=2025
+  _globals['_ROUND_METRICSENTRY']._serialized_end=2071
+  _globals['_COORDINATOROPERATOR']._serialized_start=2074
+  _globals['_COORDINATOROPERATOR']._serialized_end=2867
 # @@protoc_insertion_point(module_scope)

@@ -269,19 +269,23 @@ class Removal(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     ROSTER_VERSION_FIELD_NUMBER: _builtins.int
     STREAMS_CLOSED_FIELD_NUMBER: _builtins.int
+    HOLDS_SHARE_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     roster_version: _builtins.int
     streams_closed: _builtins.int
+    holds_share: _builtins.bool
+    """It holds a share of the newest generation of the key, which should be passed on."""
     def __init__(
         self,
         *,
         member_id: _builtins.str = ...,
         roster_version: _builtins.int = ...,
         streams_closed: _builtins.int = ...,
+        holds_share: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "roster_version", b"roster_version", "streams_closed", b"streams_closed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds_share", b"holds_share", "member_id", b"member_id", "roster_version", b"roster_version", "streams_closed", b"streams_closed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
