@@ -19,6 +19,7 @@ READS_ONLY: Final = "jointrisk_reads_only"
 WAIT_SECONDS: Final = 30
 """How long a writer waits for its turn, and anybody for a connection, before it is told that there is none."""
 _RETRY_SECONDS = 0.01
+_EMPTYING_MILLISECONDS = 1000
 _POSTGRESQL_WRITER = 0x6A6F696E74
 """The advisory lock that a writer holds until its transaction ends ("joint" in ASCII)."""
 _SQLITE_SETTINGS = (
@@ -54,6 +55,22 @@ def make_engine(url: str, wait_seconds: float = WAIT_SECONDS) -> Engine:
     )
     _install(engine, (f"SET lock_timeout = {milliseconds}", *_POSTGRESQL_SETTINGS), _begin_postgresql)
     return engine
+
+
+def empty_log(connection: Any) -> bool:
+    """Move SQLite's write-ahead log into the file and empty it; return whether that was possible.
+
+    Args:
+        connection: of the driver, outside a transaction.
+    """
+    (before,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    # Writers wait meanwhile. One reader of an old snapshot must not make them wait as long as for one another.
+    connection.execute(f"PRAGMA busy_timeout = {_EMPTYING_MILLISECONDS}")
+    try:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {before}")
+    return not busy
 
 
 def _parse(url: str) -> URL:

@@ -7,7 +7,7 @@ one snapshot and never wait. Everything committed is on the disk.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Engine
@@ -72,6 +72,23 @@ class Store:
         """Return the schema's revision, or None when no migration has run."""
         with self.engine.connect() as connection:
             return migrating.current_revision(connection)
+
+    def forget_deleted(self) -> bool:
+        """Leave nothing in the database's files of what was deleted or replaced before.
+
+        SQLite overwrites deleted rows in its file (secure_delete), but its write-ahead log goes on holding what they
+        were until it is emptied. PostgreSQL keeps dead rows until its vacuum; nothing is done there.
+
+        Returns:
+            Whether it is done. Not while somebody else reads an older snapshot: try again later.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                return connections.empty_log(connection)
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise translated(error) from None
 
     def close(self) -> None:
         """Close every connection that is not in use."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from jointrisk.errors import NotFoundError
 from jointrisk.masterkey import MasterKey
@@ -68,12 +68,24 @@ class GenerationLedger:
     def learn_after(self) -> int:
         """Return after which generation transcripts are of interest.
 
-        That is the newest; and the one before where this node still has shares that the newest replaces.
+        That is the newest; or, where this node still has shares that a later one of their epoch replaces, the oldest of
+        these: the confirmations after which they may be deleted can come at any time.
         """
+        newer = aliased(GenerationKept)
+        replaced = (
+            select(func.min(KeyShare.generation))
+            .join(GenerationKept, GenerationKept.generation == KeyShare.generation)
+            .join(newer, newer.epoch == GenerationKept.epoch)
+            .where(newer.generation > KeyShare.generation, KeyShare.sealed.is_not(None))
+        )
         with self._store.reading() as session:
-            key = newest_in(session)
-            replaced = bool(key and self._older(session, key.epoch, key.generation))
-        return 0 if key is None else key.generation - replaced
+            newest = session.scalar(select(func.max(GenerationKept.generation))) or 0
+            return min(newest, session.scalar(replaced) or newest)
+
+    def knows_in(self, session: Session, key: GroupKey) -> bool:
+        """Tell whether this node has verified this very generation."""
+        row = session.get(GenerationKept, key.generation)
+        return row is not None and _key(row) == key
 
     def verified_at_in(self, session: Session, generation: int) -> datetime:
         """Return when this node came to know a generation."""

@@ -98,6 +98,7 @@ class CeremonyDesk:
         self._randomness = randomness
         self._clock = clock
         self._lock = threading.Lock()
+        self._deleted = True  # a process before this one may have been killed after it deleted something
 
     # -- what the board shows --------------------------------------------------------------------------------------
 
@@ -194,6 +195,8 @@ class CeremonyDesk:
     def learn(self, transcripts: Iterable[Transcript]) -> list[int]:
         """Verify ceremonies that made generations, oldest first, and keep what they made; return the new numbers.
 
+        What was deleted since the last time leaves the database's files, too.
+
         Raises:
             CorruptError: one of them is not what its parties signed, or was not approved by those who had to.
         """
@@ -202,6 +205,9 @@ class CeremonyDesk:
             with self._lock, self._store.transaction() as session:
                 if self._learn(session, transcript):
                     learnt.append(transcript.terms.new_generation)
+        with self._lock:
+            if self._deleted:
+                self._deleted = not self._store.forget_deleted()
         return learnt
 
     # -- within a transaction --------------------------------------------------------------------------------------
@@ -303,6 +309,7 @@ class CeremonyDesk:
             row.finished = True
         if row.finished:
             row.party = None
+            self._deleted = True
 
     def _retire(self, session: Session, terms: Terms, outcome: Outcome) -> bool:
         """Delete the shares that a committed ceremony replaces, as soon as its own are safe; return whether they are.
@@ -315,13 +322,14 @@ class CeremonyDesk:
             return False
         for older in self.generations.delete_older_in(session, terms.epoch, generation, now):
             self._audit.append_in(session, "key_share.deleted", generation=older)
+            self._deleted = True
         return True
 
     def _learn(self, session: Session, transcript: Transcript) -> bool:
         outcome, key = committed(transcript)
         present = newest_in(session)
         if present is not None and key.generation <= present.generation:
-            if present == key:  # a holder that was no party deletes its share, too
+            if self.generations.knows_in(session, key):  # who was no party any more deletes its share, too
                 self._retire(session, transcript.terms, outcome)
             return False
         # Without what binds this node: it may have been a party of the ceremony.
