@@ -60,11 +60,13 @@ class CeremonyFederation(LocalFederation):
 
     def propose(self, *words: object) -> Status:
         """Propose a ceremony, and return it."""
-        return parsed(self.ask(*words, "--json"))
+        proposed: Status = parsed(self.ask(*words, "--json"))
+        return proposed
 
     def status(self) -> Status:
         """Return the ceremony that goes on, or was the last, as the coordinator shows it."""
-        return parsed(self.ask("status", "--json"))
+        shown: Status = parsed(self.ask("status", "--json"))
+        return shown
 
     def at(self, name: str, *words: object) -> Ended:
         """Run a command of a node's operator."""
