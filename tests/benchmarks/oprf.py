@@ -12,6 +12,7 @@ from statistics import median
 
 from voprf import ristretto as package
 
+from benchmarks.ceremony import measure_ceremony
 from benchmarks.repeats import Case, interleaved, one_core, quietest
 from benchmarks.report import Measure
 from jointrisk.oprf import dleq, group
@@ -178,4 +179,4 @@ def _median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
     return median(one / other for one, other in zip(above, below, strict=True))
 
 
-PARTS = (measure_one_core, measure_two_cores)
+PARTS = (measure_one_core, measure_two_cores, measure_ceremony)
