@@ -254,6 +254,8 @@ def check(world: World) -> None:
     _check_agreement(world)
     for party in honest.values():
         assert party._ledger.guilty <= liars, f"an honest party is named guilty: {plan}"
+        proven = party.outcome is None or party.outcome.reason is not Reason.EVIDENCE or party.outcome.guilty
+        assert proven, f"it is aborted for a lie of nobody: {plan}"
     assert world.board.guilty <= liars, f"the board names an honest party guilty: {plan}"
     phases = {party.phase for party in honest.values()}
     if plan.settles and not liars and not world.gave_up:

@@ -6,8 +6,9 @@ Wherever a party is killed, it goes on from the state that was stored last, if t
 """
 
 from enum import Enum
+from functools import reduce
 
-from jointrisk.errors import ConflictError, InvalidInputError
+from jointrisk.errors import ConflictError, CorruptError, InvalidInputError
 from jointrisk.oprf import group
 from jointrisk.oprf.ceremony.aborts import Abort, Complaint, Evidence, Reason, exhibit, read_abort
 from jointrisk.oprf.ceremony.bodies import Confirm, Deal, Echo, Keys, transcript_digest
@@ -46,6 +47,9 @@ class Party:
         state: what it knows.
         sign: signs with its identity key.
         suite: verifies and seals.
+
+    Raises:
+        CorruptError: the secrets are gone, and the vote with which they went is not there.
     """
 
     def __init__(self, state: PartyState, sign: Sign, suite: Suite) -> None:
@@ -59,6 +63,11 @@ class Party:
         self._reckoning = Reckoning(self._ledger)
         for message in state.messages:
             self._ledger.add(message)
+        if self._vote is None and not (self._secrets.recipient_keys or self._secrets.dealing):
+            raise CorruptError(
+                "expected the state of a party with its vote or its secrets, got neither",
+                remedy="Abort this ceremony and start another one.",
+            )
 
     @classmethod
     def begin(
@@ -99,6 +108,7 @@ class Party:
 
         Raises:
             InvalidInputError: it is no state.
+            CorruptError: something is missing in it.
         """
         return cls(PartyState.decode(state), sign, suite)
 
@@ -264,7 +274,8 @@ class Party:
             complaint = Complaint(messages[at].encoded, self._secrets.recipient_keys[at])
             self._refuse(Abort(Reason.EVIDENCE, evidence=complaint))
             return
-        self._secrets = Secrets(share=_sum([share for share in shares if share]))
+        fitting = [share for share in shares if share]
+        self._secrets = Secrets(share=reduce(group.scalar_add, fitting) if fitting else None)
         headers = tuple((message.header.digest, message.signature) for message in messages)
         self._post(MessageKind.ECHO, Echo(headers).encode())
 
@@ -282,12 +293,3 @@ class Party:
         message = sign_message(self.terms, kind, self.name, body, self._sign)
         self._ledger.add(message)
         return message
-
-
-def _sum(shares: list[Scalar]) -> Scalar | None:
-    if not shares:
-        return None
-    total = shares[0]
-    for share in shares[1:]:
-        total = group.scalar_add(total, share)
-    return total

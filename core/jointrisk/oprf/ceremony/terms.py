@@ -21,6 +21,8 @@ KEY_LENGTH = 32
 LEAST_THRESHOLD = 2
 FEWEST_HOLDERS = 2
 MOST_HOLDERS = 9
+LARGEST_NUMBER = (1 << 32) - 1
+"""Of an epoch or a generation: what the wire contract's uint32 holds."""
 
 _FORMAT = 1
 _DOMAIN = b"jointrisk/v1/ceremony-terms"
@@ -206,9 +208,9 @@ def _check_numbers(terms: Terms) -> None:
     if len(terms.session) != SESSION_LENGTH:
         raise InvalidInputError(f"expected a session of {SESSION_LENGTH} bytes, got {len(terms.session)}")
     encoding.name(terms.federation)
-    if not 1 <= terms.epoch < 1 << 63:
+    if not 1 <= terms.epoch <= LARGEST_NUMBER:
         raise InvalidInputError("expected an epoch from 1, got another")
-    if not 0 <= terms.old_generation < terms.new_generation < 1 << 63:
+    if not 0 <= terms.old_generation < terms.new_generation <= LARGEST_NUMBER:
         raise InvalidInputError("expected a new generation greater than the old one, got another")
     if not FEWEST_HOLDERS <= len(terms.holders) <= MOST_HOLDERS:
         raise InvalidInputError(f"expected {FEWEST_HOLDERS} to {MOST_HOLDERS} holders, got {len(terms.holders)}")
