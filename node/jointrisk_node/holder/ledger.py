@@ -15,6 +15,8 @@ from jointrisk.oprf.group import Element, Scalar
 from jointrisk.store import Store
 from jointrisk_node.holder.tables import CeremonySeen, GenerationKept, KeyShare
 
+_UNDECIDED_KEPT = 100
+
 
 class GenerationLedger:
     """Keeps generations of shares: each one's group key, its holders, and this node's own share.
@@ -148,7 +150,13 @@ def seen(session: Session, ceremony: bytes) -> CeremonySeen | None:
 
 
 def see(session: Session, terms: Terms, now: datetime) -> CeremonySeen:
-    """Note a ceremony that this node sees for the first time."""
+    """Note a ceremony that this node sees for the first time.
+
+    Of those that nobody here has approved only the last are kept: a coordinator can propose as many as it likes.
+    """
+    undecided = select(CeremonySeen).where(CeremonySeen.approved.is_(False)).order_by(CeremonySeen.seen_at.desc())
+    for old in session.scalars(undecided.offset(_UNDECIDED_KEPT - 1)).all():
+        session.delete(old)
     row = CeremonySeen(
         session=terms.session.hex(),
         terms=terms.encoded,

@@ -1,13 +1,14 @@
 """Keeping up with the bulletin board over gRPC."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
-from jointrisk.errors import JointriskError, NotFoundError, UnavailableError
+from jointrisk.errors import DeadlineError, JointriskError, NotFoundError, UnavailableError
+from jointrisk.foreign_text import printable
 from jointrisk.oprf.ceremony import SignedMessage, Terms
 from jointrisk.rpc.documents import from_message, to_message
 from jointrisk.rpc.v1 import ceremony_pb2 as pb
@@ -15,6 +16,10 @@ from jointrisk_node.holder.participation import BoardView, CeremonyDesk
 from jointrisk_node.holder.transcripts import Transcript
 
 _PASSES = 5  # one for each step of a ceremony; a board that never shows what it was given is not asked on and on
+_LONGEST_STATE = 16
+_LONGEST_DETAIL = 500
+_LONGEST_NAME = 40
+_MOST_NAMES = 27  # new holders, dealers and present holders: 9 of each
 
 log = structlog.get_logger()
 
@@ -66,6 +71,8 @@ class CeremonyLink:
                 log.info("ceremony.coordinator_unavailable", reason=error.message)
             except JointriskError as error:
                 log.warning("ceremony.not_current", code=error.code, reason=error.message)
+            except Exception as error:  # noqa: BLE001 - whatever a coordinator answers, this goes on with its next word
+                log.error("ceremony.failed", error=type(error).__name__)  # noqa: TRY400 - its text could hold anything
             try:
                 async with asyncio.timeout(every.total_seconds()):
                     await changed.wait()
@@ -81,8 +88,7 @@ class CeremonyLink:
         async with self._lock:
             # Earlier ceremonies first: whose end this node missed may have left it a share that the next one needs.
             for session in await asyncio.to_thread(self._desk.unfinished):
-                with suppress(NotFoundError):  # the board was restored from a copy that does not have it
-                    await self._take_part(session)
+                await self._catch_up(session)
             await self._learn()
             await self._approve_where_nobody_is_asked()
             await self._take_part()
@@ -138,6 +144,17 @@ class CeremonyLink:
             log.info("ceremony.approval_awaited", ceremony=awaited)
         self.awaited = awaited
 
+    async def _catch_up(self, session: bytes) -> None:
+        """Take part in an earlier ceremony. Whatever stops that does not stop this node for later ones."""
+        try:
+            await self._take_part(session)
+        except (UnavailableError, DeadlineError):
+            raise
+        except NotFoundError:
+            pass  # the board was restored from a copy that does not have it
+        except JointriskError as error:
+            log.warning("ceremony.stuck", ceremony=session.hex(), code=error.code, reason=error.message)
+
     async def _take_part(self, session: bytes = b"") -> None:
         """Read a ceremony and bring to the board what this node has to say, until that is nothing more."""
         for _ in range(_PASSES):
@@ -149,8 +166,24 @@ class CeremonyLink:
             lacking = [message for message in said if message not in shown]
             if not lacking:
                 return
-            for message in lacking:
+            await self._post(lacking)
+
+    async def _post(self, messages: Iterable[SignedMessage]) -> None:
+        """Bring messages to the board. One that it refuses, say of a liar who fills it, does not hold back the others.
+
+        Raises:
+            JointriskError: what the board said to the first that it refused, or the coordinator cannot be reached.
+        """
+        refused: JointriskError | None = None
+        for message in messages:
+            try:
                 await self._calls.post_message(pb.PostMessageRequest(session=message.session, message=message.encoded))
+            except (UnavailableError, DeadlineError):
+                raise
+            except JointriskError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     async def _view(self, session: bytes = b"") -> BoardView | None:
         response = await self._calls.read_board(pb.ReadBoardRequest(session=session))
@@ -159,10 +192,10 @@ class CeremonyLink:
         shown = response.ceremony
         return BoardView(
             terms=Terms.decode(shown.terms),
-            state=shown.state,
-            detail=shown.detail,
+            state=printable(shown.state, _LONGEST_STATE),
+            detail=printable(shown.detail, _LONGEST_DETAIL),
             approvals=tuple(from_message(one) for one in shown.approvals),
-            waiting_for=tuple(shown.waiting_for),
+            waiting_for=tuple(printable(name, _LONGEST_NAME) for name in shown.waiting_for[:_MOST_NAMES]),
             abort_asked=shown.abort_asked,
             messages=tuple(SignedMessage.decode(one) for one in response.messages),
         )

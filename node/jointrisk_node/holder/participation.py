@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from jointrisk.ceremony_suite import CeremonySuite
 from jointrisk.clock import Clock, utc_now
-from jointrisk.errors import InvalidInputError, RefusedError
+from jointrisk.errors import ConflictError, InvalidInputError, RefusedError
 from jointrisk.federation.ceremony_approval import CeremonyApproval, sign_ceremony_approval, waiting_for
 from jointrisk.federation.fingerprint import same_terms, terms_fingerprint
 from jointrisk.federation.signing import Signed
@@ -27,6 +27,7 @@ from jointrisk.oprf.ceremony import (
 )
 from jointrisk.oprf.group import Randomness
 from jointrisk.store import AuditLog, Session, Store
+from jointrisk.throttle import Throttle
 from jointrisk_node.holder.ledger import GenerationLedger, bound_to, newest_in, see, seen, unfinished
 from jointrisk_node.holder.rules import Standing, objection
 from jointrisk_node.holder.tables import CeremonySeen
@@ -34,6 +35,7 @@ from jointrisk_node.holder.transcripts import Transcript, approvers, committed, 
 from jointrisk_node.membership.membership import Membership
 
 _LONGEST_OBJECTION = 500
+_RECORDED = 30
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,15 @@ class CeremonyDesk:
         self._randomness = randomness
         self._clock = clock
         self._lock = threading.Lock()
+        self._records = Throttle(limit=_RECORDED, period=timedelta(minutes=1))
         self._deleted = True  # a process before this one may have been killed after it deleted something
 
     # -- what the board shows --------------------------------------------------------------------------------------
 
     def consider(self, view: BoardView) -> Signed | None:
-        """Look at a ceremony; return this member's approval where no person needs to be asked and it is awaited.
+        """Look at a ceremony; return this member's approval where it was given, or no person needs to be asked.
+
+        It is the same each time: one that did not arrive, or that the board has lost, is brought again.
 
         Raises:
             RefusedError: the board shows other terms under a session that this node knows.
@@ -113,7 +118,7 @@ class CeremonyDesk:
             if present is not None and view.terms.new_generation <= present.generation:
                 return None  # it is over
             row = self._seen(session, view.terms)
-            if not self._approve_all or row.objection or row.approved or not self._concerned(session, view.terms):
+            if row.objection or not (row.approved or (self._approve_all and self._concerned(session, view.terms))):
                 return None
             return self._approve(session, row, view.terms)
 
@@ -166,26 +171,23 @@ class CeremonyDesk:
         Raises:
             ConflictError: the party's state is older than what it has sent: this node was restored from a copy.
         """
-        with self._lock, self._store.transaction() as session:
-            row = seen(session, view.terms.session)
-            if row is None or not row.approved or row.objection or row.finished:
-                return ()
-            if self._membership.member_id not in view.terms.identities:
-                return ()
-            party = self._party(session, row, view)
-            if party is None:
-                return ()
-            known = set(party.messages)
-            for message in view.messages:
-                if message not in known:
-                    party.receive(message)
-            if view.abort_asked:
-                party.give_up(Reason.ORDER)
-            if len(party.messages) != len(known) or row.party is None:
-                self._keep(session, row, party)
-            if set(party.sent) <= set(view.messages):
-                self._finish(session, row, party)
-            return party.messages
+        with self._lock:
+            with self._store.transaction() as session:
+                row = self._entered(session, view.terms)
+                party = self._party(session, row, view) if row else None
+                if row is None or party is None:
+                    return ()
+                known = set(party.messages)
+                lost = _told(party, view)
+                if lost is None:
+                    if len(party.messages) != len(known) or row.party is None:
+                        self._keep(session, row, party)
+                    if set(party.sent) <= set(view.messages):
+                        self._finish(session, row, party)
+                    return party.messages
+                if not row.voted:
+                    self._leave(row, "this node was restored from a copy that is older than what it has said")
+            raise lost
 
     def unfinished(self) -> list[bytes]:
         """Return the sessions of ceremonies that this node's party is still in, oldest first."""
@@ -213,21 +215,47 @@ class CeremonyDesk:
     # -- within a transaction --------------------------------------------------------------------------------------
 
     def _seen(self, session: Session, terms: Terms) -> CeremonySeen:
-        """Return what this node has of a ceremony, judged again until it is approved: a roster may be on its way."""
+        """Return what this node has of a ceremony, judged again until it has voted in it.
+
+        A roster may be on its way; and between an approval and the vote this node may have voted in another ceremony
+        with the same numbers, or come to know a generation that was not there before (*two keys under one number*).
+        """
         row = seen(session, terms.session) or self._first_seen(session, terms)
         if row.terms != terms.encoded:
             raise RefusedError("the board shows other terms than before under the same session")
-        if not row.approved:
-            against = objection(terms, self._standing(session))[:_LONGEST_OBJECTION]
-            if against and against != row.objection:
-                self._audit.append_in(session, "ceremony.refused", session=row.session, reason=against)
-            row.objection = against
+        if row.voted or row.finished:
+            return row
+        against = objection(terms, self._standing(session))[:_LONGEST_OBJECTION]
+        if against and against != row.objection:
+            self._record(session, "ceremony.refused", session=row.session, reason=against)
+        row.objection = against
+        if against and row.party is not None:
+            self._leave(row, against)
         return row
 
     def _first_seen(self, session: Session, terms: Terms) -> CeremonySeen:
         row = see(session, terms, self._clock())
-        self._audit.append_in(session, "ceremony.seen", session=row.session, generation=row.generation)
+        self._record(session, "ceremony.seen", session=row.session, generation=row.generation)
         return row
+
+    def _record(self, transaction: Session, event: str, /, **fields: str | int) -> None:
+        """Put on record what a coordinator can make happen as often as it likes: so often a minute, and no more."""
+        unrecorded = self._records.passes(self._clock())
+        if unrecorded is not None:
+            self._audit.append_in(transaction, event, **fields, unrecorded=unrecorded)
+
+    def _entered(self, session: Session, terms: Terms) -> CeremonySeen | None:
+        """Return what this node has of a ceremony in which it takes part; None when it does not."""
+        row = seen(session, terms.session)
+        if row is None or not row.approved or self._membership.member_id not in terms.identities:
+            return None
+        row = self._seen(session, terms)
+        return None if row.finished or row.objection else row
+
+    def _leave(self, row: CeremonySeen, why: str) -> None:
+        """Take no part in a ceremony any more before having voted. The party does not begin again: it has spoken."""
+        row.objection, row.party, row.finished = why, None, True
+        self._deleted = True
 
     def _trusted_keys(self) -> dict[str, frozenset[bytes]]:
         return {name: frozenset({member.identity_key}) for name, member in self._membership.trusted().items()}
@@ -346,6 +374,20 @@ class CeremonyDesk:
         self._audit.append_in(session, "generation.verified", session=of, generation=key.generation)
         self._retire(session, transcript.terms, outcome)
         return True
+
+
+def _told(party: Party, view: BoardView) -> ConflictError | None:
+    """Give a party what is new on the board; return what stops it for good."""
+    known = set(party.messages)
+    try:
+        for message in view.messages:
+            if message not in known:
+                party.receive(message)
+        if view.abort_asked:
+            party.give_up(Reason.ORDER)
+    except ConflictError as error:
+        return error
+    return None
 
 
 def _name(row: CeremonySeen) -> str:
