@@ -8,7 +8,7 @@ import pytest
 from ceremony_sample import SUITE, begin, exchange, generation, generation_terms, identity, moving_terms, names
 from jointrisk.errors import ConflictError, InvalidInputError, UnauthenticatedError
 from jointrisk.oprf import group, sharing
-from jointrisk.oprf.ceremony import Abort, Board, MessageKind, Reason, SignedMessage, may_retire
+from jointrisk.oprf.ceremony import Abort, Board, MessageKind, Reason, SignedMessage, judgement, may_retire
 from jointrisk.oprf.ceremony.bodies import Deal
 from jointrisk.oprf.ceremony.messages import sign_message
 from jointrisk.oprf.ceremony.outcome import group_key, is_final
@@ -83,6 +83,24 @@ def test_no_flood_of_contradictions_hides_a_commit() -> None:
     assert board.outcome is not None
     assert board.outcome.is_committed
     assert board.outcome.guilty == ("bank-1",)
+
+
+def test_a_flood_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a party signs beyond what it may say is refused, and not remembered without bound."""
+    monkeypatch.setattr(judgement, "_REMEMBERED", 10)
+    said = exchange(begin(TERMS))
+    board = Board(TERMS, SUITE, said[:3])
+    for number in range(50):
+        flood = _message("bank-1", MessageKind.DEAL, number.to_bytes(4, "big"))
+        if number > 1:
+            with pytest.raises(ConflictError):
+                board.post(flood)
+        else:
+            assert board.post(flood)
+    judge = board._ledger.judge
+    assert max(len(judge._signed), len(judge._kept), len(judge._usable)) <= 10
+    assert len(board.messages) == 5
+    assert [board.post(message) for message in said[-3:]] == [True] * 3, "the others' messages are still taken"
 
 
 def test_forgeries_are_refused() -> None:

@@ -1,5 +1,6 @@
 """A party: what it says when, what it never says, and how it goes on after it was killed."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,11 @@ from ceremony_sample import (
     names,
     reconstructed,
 )
-from jointrisk.errors import ConflictError, InvalidInputError
+from jointrisk.errors import ConflictError, CorruptError, InvalidInputError
 from jointrisk.oprf import group
 from jointrisk.oprf.ceremony import Abort, Kind, MessageKind, Party, Phase, Reason, SignedMessage
 from jointrisk.oprf.ceremony.messages import sign_message
+from jointrisk.oprf.ceremony.party_state import PartyState
 
 TERMS = generation_terms(2, 3)
 
@@ -278,6 +280,20 @@ def test_only_parties_take_part() -> None:
     """Who is not in the terms has no part."""
     with pytest.raises(InvalidInputError):
         Party.begin(TERMS, "stranger", sign=identity("stranger").sign, suite=SUITE, randomness=bytes)
+
+
+def test_the_identity_key_has_to_be_the_one_in_the_terms() -> None:
+    """A party that could only send what nobody takes does not begin."""
+    with pytest.raises(InvalidInputError):
+        Party.begin(TERMS, "bank-1", sign=identity("bank-2").sign, suite=SUITE, randomness=os.urandom)
+
+
+def test_a_state_without_vote_and_secrets_is_corrupt() -> None:
+    """An echo that is gone while the secrets went with it: the party cannot know what it has signed."""
+    state = PartyState.decode(_prepared().state())
+    without = replace(state, messages=tuple(one for one in state.messages if one.kind is not MessageKind.ECHO))
+    with pytest.raises(CorruptError):
+        Party.restore(without.encode(), sign=identity("bank-1").sign, suite=SUITE)
 
 
 def test_what_is_waited_for() -> None:

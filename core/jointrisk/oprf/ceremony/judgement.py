@@ -21,9 +21,12 @@ from jointrisk.oprf.ceremony.suite import Suite, share_context
 from jointrisk.oprf.ceremony.terms import Dealer, Terms
 from jointrisk.oprf.group import Scalar
 
+_REMEMBERED = 4096
+"""Far more than a ceremony needs, and a bound for those who send more."""
+
 
 class Judge:
-    """Judges the messages of one ceremony.
+    """Judges the messages of one ceremony, and remembers its judgements.
 
     Args:
         terms: of the ceremony.
@@ -46,6 +49,7 @@ class Judge:
         if (sender, header) in self._signed:
             return True
         if signed := header.is_signed_by(sender, self.terms, self.suite):
+            _make_room(self._signed)
             self._signed.add((sender, header))
         return signed
 
@@ -68,6 +72,7 @@ class Judge:
         """Tell whether a genuine message other than an abort is as its sender may send it."""
         key = (message.sender, message.header)
         if key not in self._kept:
+            _make_room(self._kept)
             self._kept[key] = self._examine(message)
         return self._kept[key]
 
@@ -159,6 +164,7 @@ class Judge:
     def _are_usable(self, body: bytes) -> bool:
         if body not in self._usable:
             keys = Keys.decode(self.terms, body).public_keys
+            _make_room(self._usable)
             self._usable[body] = len(set(keys)) == len(keys) and all(self.suite.is_usable(key) for key in keys)
         return self._usable[body]
 
@@ -183,3 +189,8 @@ def is_second_hand(message: SignedMessage) -> bool:
     """Tell whether a message is an abort that passes on somebody else's message as its evidence."""
     abort = read_abort(message)
     return abort is not None and isinstance(abort.evidence, Exhibit)
+
+
+def _make_room(judgements: set[tuple[str, Header]] | dict[tuple[str, Header], bool] | dict[bytes, bool]) -> None:
+    if len(judgements) >= _REMEMBERED:
+        judgements.clear()

@@ -91,7 +91,7 @@ class Party:
             old_share: of a dealer in a refresh or a resharing.
 
         Raises:
-            InvalidInputError: the terms do not name this party.
+            InvalidInputError: the terms do not name this party, or not with this identity key.
             ConflictError: the old share is not the one that the terms name.
         """
         if name not in terms.identities:
@@ -291,5 +291,6 @@ class Party:
 
     def _post(self, kind: MessageKind, body: bytes) -> SignedMessage:
         message = sign_message(self.terms, kind, self.name, body, self._sign)
-        self._ledger.add(message)
+        if self._ledger.add(message) is Added.FORGED:
+            raise InvalidInputError("expected the identity key that the terms name for this party, got another")
         return message
