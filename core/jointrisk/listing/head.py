@@ -5,6 +5,7 @@ from time to time when there are none, so that readers see how fresh their repli
 times never go back.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jointrisk.errors import CorruptError, InvalidInputError
 from jointrisk.federation.document import Count, Digest, Document, Moment, Name
 from jointrisk.federation.signing import Signed, sign_document, verify_document
-from jointrisk.listing.log import Point
+from jointrisk.listing.log import Entry, Point, extend
 
 LISTING_HEAD = "listing-head"
 """The kind of a signed head."""
@@ -133,3 +134,20 @@ def disagrees(head: Head, own: Point) -> bool:
     if head.size != own.size:
         raise InvalidInputError(f"expected the own log at size {head.size}, got it at size {own.size}")
     return head.hash != own.hash
+
+
+def has_diverged(smaller: Head, larger: Head, own: Point, between: Iterable[Entry]) -> bool:
+    """Judge a fork for somebody who has neither log: whether the larger head's log was another at the smaller's size.
+
+    Args:
+        smaller: a verified head.
+        larger: a verified head of the same log.
+        own: what the accuser has at the smaller head's size.
+        between: the accuser's entries from there on to the larger head, records by their hashes.
+
+    Returns:
+        Whether the entries lead from ``own`` to the larger head, so that ``own`` is its past, and the smaller head
+        is not that.
+    """
+    is_past = own.size == smaller.size and extend(own, between) == larger.point
+    return is_past and own.hash != smaller.hash

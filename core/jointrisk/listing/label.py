@@ -1,11 +1,12 @@
 """What an entry says about a person, in one byte form of one size.
 
-    version 1 | category | severity | amount band | member kind | listed on (2) | expires on (2) | pseudonym (16) | zeros
+    version 1 | category | severity | amount band | member kind | listed on (2) | expires on (2) | pseudonym (16) | 0 (7)
 
-A byte each where no number stands; 32 bytes together, so that a sealed label's size tells nothing. Days are counted from
-2000-01-01. What is not said by a field is not sealed: no text, no amount, no name of the lender.
+A byte each where no number stands; 32 bytes together, so that a sealed label's size tells nothing. Days are counted
+from 2000-01-01. What no field says is not sealed: no text, no amount, no name of the lender.
 """
 
+import math
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -100,10 +101,10 @@ def amount_band(amount: float) -> AmountBand:
         amount: in main units of the federation's currency, 0 or more.
 
     Raises:
-        InvalidInputError: the amount is negative or not a number.
+        InvalidInputError: the amount is negative, infinite or not a number.
     """
-    if not amount >= 0:
-        raise InvalidInputError("amount: expected 0 or more")
+    if not 0 <= amount < math.inf:
+        raise InvalidInputError("amount: expected a finite number, 0 or more")
     return next((band for bound, band in _BELOW if amount < bound), AmountBand.FROM_1M)
 
 
@@ -115,8 +116,8 @@ class Label:
         category: what is reported.
         severity: ``NONE`` for credit events and for nothing else.
         listed_on: the day of what is reported, from 2000-01-01.
-        expires_on: the first day on which the entry says nothing any more: after ``listed_on``, at most ten years later.
-            It decides for the reader, whatever the log still holds.
+        expires_on: the first day on which the entry says nothing any more: after ``listed_on``, at most ten years
+            later. It decides for the reader, whatever the log still holds.
         amount_band: how much it is about.
         member_kind: what kind of lender lists.
         pseudonym: 16 bytes of `jointrisk.listing.pseudonym.lister_pseudonym`.

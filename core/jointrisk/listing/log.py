@@ -1,4 +1,4 @@
-"""The log of an epoch's entries: a chain of hashes over records that may be deleted, and over marks that end or hold them.
+"""The log of an epoch's entries: a chain of hashes over records, which may be deleted, and marks that end or hold them.
 
     hash(0)   = SHA-256("jointrisk/v1/listing-log" || I2OSP(len(federation), 1) || federation || I2OSP(epoch, 8))
     hash(n+1) = SHA-256("jointrisk/v1/listing-entry" || hash(n) || I2OSP(n, 8) || entry(n))
@@ -172,27 +172,30 @@ def extend(point: Point, entries: Iterable[Entry]) -> Point:
 class Stretch:
     """Verifies a stretch of the log as it comes, from a point that is known to one that is signed.
 
-    Feed every entry to `take`, then call `end`; before `end` returns, nothing of it is served. A reader thereby knows that
-    the stretch is the one that the coordinator signed, and that no record in it is kept back: a record may only be
-    missing where a later entry of the same stretch ends it. One that is cut off goes on later from `point`.
+    Feed every entry to `take`, then call `end`; before `end` returns, nothing of it is served. A reader thereby knows
+    that the stretch is the one that the coordinator signed, and that no record in it is kept back: a record may only
+    be missing where a later entry up to the head ends it.
 
     Args:
-        known: the point that the reader has verified before, or `Point.start`.
+        known: the point that the reader has verified before, or `Point.start`. Or the point and the missing records
+            of a stretch that was cut off, also where the head is a newer one now: the chain proves what went before.
         target: the point in a verified head.
+        missing: positions of appends that came without their records and nothing has ended yet.
 
     Attributes:
         point: where it has come to.
+        missing: as above, now.
 
     Raises:
         InvalidInputError: the target is before the known point: the log of an older head, which is no stretch.
     """
 
-    def __init__(self, known: Point, target: Point) -> None:
+    def __init__(self, known: Point, target: Point, missing: Iterable[int] = ()) -> None:
         if target.size < known.size:
             raise InvalidInputError("expected a head at or after what is known, got an older one")
         self.point = known
         self._target = target
-        self._missing: set[int] = set()
+        self.missing = set(missing)
 
     def take(self, entry: Entry) -> Point:
         """Add the next entry; return the point after it.
@@ -204,7 +207,7 @@ class Stretch:
             raise CorruptError(f"expected {self._target.size} entries, as the log's head says, got more")
         if entry.kind is EntryKind.APPEND:
             if not entry.has_body:
-                self._missing.add(self.point.size)
+                self.missing.add(self.point.size)
         else:
             self._mark(entry)
         self.point = self.point.then(entry)
@@ -214,7 +217,7 @@ class Stretch:
         if entry.position >= self.point.size:
             raise CorruptError("expected a mark on an earlier entry of the log, got one on itself or a later one")
         if entry.kind in _ENDING:
-            self._missing.discard(entry.position)
+            self.missing.discard(entry.position)
 
     def end(self) -> Point:
         """Return the point, now verified.
@@ -225,12 +228,12 @@ class Stretch:
         """
         if self.point != self._target:
             raise CorruptError(
-                f"expected the log of {self._target.size} entries that its head signs, got another of {self.point.size}",
-                remedy="Keep the head: if a second attempt gives the same, the coordinator's log is not what it signed.",
+                f"expected the {self._target.size} entries that the log's head signs, got others, {self.point.size}",
+                remedy="Keep the head: if another attempt gives the same, the coordinator's log is not what it signed.",
             )
-        if self._missing:
+        if self.missing:
             raise CorruptError(
-                f"expected every record that no entry has ended, got {len(self._missing)} without a body",
+                f"expected every record that no entry has ended, got {len(self.missing)} without a body",
                 remedy="Ask again up to the newest head; if it stays so, the coordinator keeps entries back.",
             )
         return self.point

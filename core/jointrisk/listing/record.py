@@ -5,9 +5,9 @@
     record key      = HKDF-Expand-SHA256(key, "jointrisk/v1/listing-record" || entry id), 32 bytes
     associated data = version | I2OSP(epoch, 8) | tag | entry id
 
-A zero nonce is right because every record key is for one label: entry ids are drawn at random, one for each entry. Where
-one is used again all the same, the cipher shows whether the two labels are equal and nothing else. The stamp is outside
-what is sealed: the coordinator sets it; the log's hash covers it.
+A zero nonce is right because every record key is for one label: entry ids are drawn at random, one for each entry.
+Where one is used again all the same, the cipher shows whether the two labels are equal and nothing else. The stamp is
+outside what is sealed: the coordinator sets it; the log's hash covers it.
 
 The cipher does not commit to its key, and need not: a record is only opened with the one key that belongs to its tag.
 """

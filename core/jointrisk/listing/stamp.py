@@ -7,16 +7,21 @@ the same lender has another stamp, so stamps don't say which entries of the whol
 """
 
 import hmac
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
 from jointrisk.errors import CorruptError
 from jointrisk.federation.names import check_name
 from jointrisk.listing.derive import TAG_LENGTH, require_length
+from jointrisk.listing.label import Label
 from jointrisk.listing.record import STAMP_LENGTH, Record
 
 SECRET_LENGTH: Final = 32
 """Bytes of the stamp secret, drawn once for an epoch's log and kept sealed at the coordinator."""
+
+MOST_ENTRIES: Final = 8
+"""Live entries of one lister under one tag, at most."""
 
 _DOMAIN = b"jointrisk/v1/lister-stamp"
 
@@ -48,6 +53,27 @@ def distinct_listers(records: Iterable[Record]) -> dict[bytes, int]:
     for record in records:
         stamps.setdefault(record.sealed.tag, set()).add(record.stamp)
     return {tag: len(found) for tag, found in stamps.items()}
+
+
+def distinct_listers_of_person(opened: Iterable[tuple[Record, Label]]) -> int:
+    """Return the number of different lenders over all tags of one person: of the resident ID, the phone, ...
+
+    Stamps say who is different under one tag, pseudonyms who is the same under two. A pseudonym stands for as many
+    lenders as have used it under one tag, so that who copies another's pseudonym hides nobody but itself; who uses
+    several is counted at most once under each tag.
+
+    Args:
+        opened: entries that have opened (`jointrisk.listing.record.Opened.labels`), under any of the person's tags.
+    """
+    names: dict[tuple[bytes, bytes], bytes] = {}
+    for record, label in opened:
+        place = record.sealed.tag, record.stamp
+        names[place] = min(label.pseudonym, names.get(place, label.pseudonym))
+    uses = Counter((name, tag) for (tag, _), name in names.items())
+    most: dict[bytes, int] = {}
+    for (name, _), count in uses.items():
+        most[name] = max(count, most.get(name, 0))
+    return sum(most.values())
 
 
 def one_stamp_each(records: Iterable[Record]) -> None:
