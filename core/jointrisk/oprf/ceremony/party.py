@@ -80,7 +80,9 @@ class Party:
         randomness: Randomness,
         old_share: Scalar | None = None,
     ) -> "Party":
-        """Enter a ceremony. What is to be sent first is in `sent`, once the state is stored.
+        """Enter a ceremony, once: where there is a state of it, `restore` that.
+
+        What is to be sent first is in `sent`, after the state is stored.
 
         Args:
             terms: as people have approved them.
