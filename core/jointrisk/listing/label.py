@@ -1,6 +1,7 @@
 """What an entry says about a person, in one byte form of one size.
 
-    version 1 | category | severity | amount band | member kind | listed on (2) | expires on (2) | pseudonym (16) | 0 (7)
+    version 1 | category | severity | amount band | member kind | listed on (2) | expires on (2) | pseudonym (16)
+    | zeros (7)
 
 A byte each where no number stands; 32 bytes together, so that a sealed label's size tells nothing. Days are counted
 from 2000-01-01. What no field says is not sealed: no text, no amount, no name of the lender.
