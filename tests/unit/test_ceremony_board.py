@@ -473,7 +473,7 @@ def test_a_stalled_ceremony_holds_nobody_up(desk: BoardAtTest) -> None:
     assert (view.terms.new_generation, view.terms.epoch) == (2, 2)
     made = run(desk, view)
     assert made.key.generation == desk.board.generation == 2
-    with pytest.raises(RefusedError, match="later ceremony"):
+    with pytest.raises(RefusedError, match="another ceremony"):
         desk.post(*said[4:])
     assert [one.key for one in desk.board.generations(0)] == [made.key]
 

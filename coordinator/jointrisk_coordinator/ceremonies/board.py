@@ -174,7 +174,8 @@ class BulletinBoard:
             InvalidInputError: it is no message.
             UnauthenticatedError: no party of this ceremony has signed it.
             ConflictError: its sender has contradicted itself before.
-            RefusedError: the ceremony is not approved yet, or a later one is done.
+            RefusedError: the ceremony is not approved yet; or another one is done that started from the same generation
+                of shares. One of them has to stand, for every node has to come to the same next generation.
             NotFoundError: there is no such ceremony.
         """
         message = SignedMessage.decode(content)
@@ -182,9 +183,9 @@ class BulletinBoard:
             row = ledger.get(session, session_id.hex())
             if row.state == "approving":
                 raise RefusedError("the ceremony is not approved yet")
-            if row.state != "done" and row.generation < ledger.newest_generation(session):
-                raise RefusedError("a later ceremony has made a generation of shares: this one is over")
             board = self._board(session, row)
+            if row.state != "done" and board.terms.old_generation != ledger.newest_generation(session):
+                raise RefusedError("another ceremony has made a generation of shares: this one is over")
             if board.post(message):
                 self._uncommitted = row.session
                 ledger.post(session, row, message)
@@ -282,8 +283,11 @@ class BulletinBoard:
             return
         row.detail = told(board.terms, outcome)
         state = "done" if outcome.is_committed else "aborted"
-        if row.state != state:
-            self._end(session, row, state, row.detail)
+        if row.state == state:
+            return
+        self._end(session, row, state, row.detail)
+        for other in ledger.going_on(session) if state == "done" else ():
+            self._end(session, other, "aborted", f"overtaken by generation {row.generation}")
 
     def _end(self, session: Session, row: CeremonyRow, state: str, detail: str) -> None:
         row.state, row.detail, row.ended_at = state, detail, self._clock()

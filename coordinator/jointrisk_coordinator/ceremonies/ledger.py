@@ -42,6 +42,11 @@ def newest_generation(session: Session) -> int:
     return session.scalar(made) or 0
 
 
+def going_on(session: Session) -> Sequence[CeremonyRow]:
+    """Return the ceremonies that have not ended."""
+    return session.scalars(select(CeremonyRow).where(CeremonyRow.ended_at.is_(None))).all()
+
+
 def get(session: Session, session_id: str) -> CeremonyRow:
     """Return a ceremony by its session, hex.
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from jointrisk.errors import DeadlineError, JointriskError, NotFoundError, UnavailableError
+from jointrisk.errors import ConflictError, DeadlineError, JointriskError, NotFoundError, UnavailableError
 from jointrisk.foreign_text import printable
 from jointrisk.oprf.ceremony import SignedMessage, Terms
 from jointrisk.rpc.documents import from_message, to_message
@@ -86,10 +86,11 @@ class CeremonyLink:
             JointriskError: the coordinator cannot be asked, or what it shows is refused.
         """
         async with self._lock:
-            # Earlier ceremonies first: whose end this node missed may have left it a share that the next one needs.
+            # What was made meanwhile comes first: a ceremony that it has overtaken is not voted in any more.
+            await self._learn()
+            # Then earlier ceremonies: whose end this node missed may have left it a share that the next one needs.
             for session in await asyncio.to_thread(self._desk.unfinished):
                 await self._catch_up(session)
-            await self._learn()
             await self._approve_where_nobody_is_asked()
             await self._take_part()
             await self._learn()
@@ -115,12 +116,15 @@ class CeremonyLink:
 
         Raises:
             NotFoundError: it is not the newest ceremony.
+            ConflictError: it is over.
             InvalidInputError, RefusedError: see `CeremonyDesk.approve`.
         """
         await self._learn()
         view = await self.view()
         if not ceremony_id or not view.terms.session.hex().startswith(ceremony_id.lower()):
             raise NotFoundError("there is no such ceremony", remedy="See `jointrisk node ceremony status`.")
+        if view.state in {"done", "aborted"}:
+            raise ConflictError(f"the ceremony is over: {view.state}")
         approval = await asyncio.to_thread(self._desk.approve, view, compared)
         await self._calls.approve_ceremony(pb.ApproveCeremonyRequest(approval=to_message(approval)))
         await self.step()

@@ -5,7 +5,7 @@ came of it, in one transaction, before any of it is sent.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,6 +25,7 @@ from jointrisk.oprf.ceremony import (
     Terms,
     may_retire,
 )
+from jointrisk.oprf.ceremony.messages import Slot
 from jointrisk.oprf.group import Randomness
 from jointrisk.store import AuditLog, Session, Store
 from jointrisk.throttle import Throttle
@@ -177,12 +178,17 @@ class CeremonyDesk:
                 party = self._party(session, row, view) if row else None
                 if row is None or party is None:
                     return ()
-                known = set(party.messages)
+                known, shown = set(party.messages), set(view.messages)
                 lost = _told(party, view)
+                if lost is None and _is_overtaken(session, party, shown):
+                    self._leave(row, "another ceremony made a generation before this node's vote was on the board")
+                    return ()
                 if lost is None:
                     if len(party.messages) != len(known) or row.party is None:
-                        self._keep(session, row, party)
-                    if set(party.sent) <= set(view.messages):
+                        self._keep(row, party)
+                    if _has_voted_on(party, shown):
+                        self._commit(session, row, party)
+                    if set(party.sent) <= shown:
                         self._finish(session, row, party)
                     return party.messages
                 if not row.voted:
@@ -309,10 +315,13 @@ class CeremonyDesk:
             old_share=self.generations.share_in(session, view.terms.old_generation) if deals else None,
         )
 
-    def _keep(self, session: Session, row: CeremonySeen, party: Party) -> None:
-        """Store what the party knows, and what it has agreed to."""
+    def _keep(self, row: CeremonySeen, party: Party) -> None:
+        """Store what the party knows, and whether it is bound by it."""
         row.voted = party.phase is not Phase.GATHERING
         row.party = self._master.seal(_name(row), party.state())
+
+    def _commit(self, session: Session, row: CeremonySeen, party: Party) -> None:
+        """Store the generation that a ceremony has made, and the share of it."""
         outcome = party.outcome
         if (
             party.phase is Phase.COMMITTED
@@ -388,6 +397,22 @@ def _told(party: Party, view: BoardView) -> ConflictError | None:
     except ConflictError as error:
         return error
     return None
+
+
+def _has_voted_on(party: Party, shown: Collection[SignedMessage]) -> bool:
+    """Tell whether the board shows this party's vote. Until then no other knows of a commit, and it may never be."""
+    votes = [message for message in party.sent if message.slot is Slot.VOTE]
+    return bool(votes) and set(votes) <= set(shown)
+
+
+def _is_overtaken(session: Session, party: Party, shown: Collection[SignedMessage]) -> bool:
+    """Tell whether another ceremony has made a generation while this party's vote was not on the board.
+
+    The board takes no more messages then: of ceremonies that start from one generation it lets one end well.
+    """
+    newest = newest_in(session)
+    current = {party.terms.old_generation, party.terms.new_generation}
+    return newest is not None and newest.generation not in current and not _has_voted_on(party, shown)
 
 
 def _name(row: CeremonySeen) -> str:
