@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from simulation.ceremony_lies import COMBINED, DENIABLE, LIES, PROVABLE
-from simulation.ceremony_world import LAYOUTS, Operation, Plan, World, check, check_end, proven_liars
+from simulation.ceremony_oracle import check, check_end, proven_liars
+from simulation.ceremony_world import LAYOUTS, Operation, Plan, World
 
 QUICK_SEEDS = 300
 ALL_SEEDS = 10_000
