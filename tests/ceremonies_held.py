@@ -84,8 +84,10 @@ class CeremonyFederation(LocalFederation):
 
     def hold(self, *words: object) -> Status:
         """Propose a ceremony, have everybody who is asked approve it, and return it at its end."""
-        ceremony = self.propose(*words)
-        self.approve_by(ceremony["waiting_for"], ceremony)
+        ceremony = now = self.propose(*words)
+        while now["waiting_for"]:
+            self.approve_by(now["waiting_for"][:1], ceremony)
+            now = self.status()
         return self.ended(ceremony)
 
     # -- the board -------------------------------------------------------------------------------------------------
@@ -148,6 +150,12 @@ class CeremonyFederation(LocalFederation):
             ledger = GenerationLedger(store, self.master_key(name))
             held = [key.generation for key in ledger.all() if ledger.ours(key.generation) == "holds a share"]
             return {generation: ledger.share(generation) for generation in held}
+
+    def ceremonies_of(self, name: str) -> int:
+        """Return how many ceremonies a node is in, by its database."""
+        with closing(sqlite3.connect(f"file:{self.nodes[name].home / 'state.db'}?mode=ro", uri=True)) as database:
+            found: int = database.execute("SELECT count(*) FROM ceremony WHERE party IS NOT NULL").fetchone()[0]
+            return found
 
     def require_sound_audits(self) -> None:
         """Every daemon's log verifies."""

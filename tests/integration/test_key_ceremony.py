@@ -1,109 +1,57 @@
-"""The life of a key among real processes: made, refreshed, passed on to other holders, replaced by another.
+"""Key ceremonies among real processes: a key made, refreshed, passed on, replaced; and nothing of it without people."""
 
-One federation does all of it once, and the tests look at what was written down: see `course`.
-"""
-
+import os
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from itertools import combinations
-from typing import Any
 
 import pytest
 
-from ceremonies_held import QUICK, CeremonyFederation, Status, key_of, posted
+from ceremonies_held import QUICK, CeremonyFederation, Status, key_of, parsed, posted
+from command_in_process import Ended
 from jointrisk.oprf import group
-from jointrisk.oprf.group import Scalar
-from needles import Needle, everything_under, found_in, secret_needles
-from sealed_witness import SealedWitness
+from key_course import MEMBERS, Course, live
+from local_federation import wait_until
+from needles import Needle, found_in, secret_needles
 
 pytestmark = pytest.mark.federation
-
-NAMES = ("ash", "birch", "cedar", "dill")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One ceremony of the course, when all had settled.
-
-    Attributes:
-        done: what the coordinator shows.
-        listed: the generations that each node lists.
-        shares: of the generation that was made, by index.
-    """
-
-    done: Status
-    listed: dict[str, list[dict[str, Any]]]
-    shares: dict[int, Scalar] = field(repr=False)
-
-    @property
-    def key(self) -> str:
-        """The group key."""
-        text: str = self.done["group_key"]
-        return text
-
-    @property
-    def threshold(self) -> int:
-        """How many shares it takes."""
-        number: int = self.done["threshold"]
-        return number
-
-
-@dataclass(frozen=True)
-class Course:
-    """What is left of the whole life.
-
-    Attributes:
-        steps: start, refresh, resharing, rotation.
-        places: every file and log right afterwards, while all daemons run.
-        deleted: sealed bytes that were in a database once and are no more: the node, what it was, the bytes.
-        secrets: everything that was under seal at any node at any time.
-    """
-
-    steps: tuple[Step, Step, Step, Step]
-    places: dict[str, bytes] = field(repr=False)
-    deleted: list[tuple[str, str, bytes]] = field(repr=False)
-    secrets: set[bytes] = field(repr=False)
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeremonyFederation]:
     """Four members, no key."""
     root = tmp_path_factory.mktemp("ceremony")
-    with CeremonyFederation(root / "federation", founding_members=len(NAMES)) as made:
-        made.populate(NAMES, QUICK)
+    with CeremonyFederation(root / "federation", founding_members=len(MEMBERS)) as made:
+        made.populate(MEMBERS, QUICK)
         yield made
 
 
 @pytest.fixture(scope="module")
-def course(federation: CeremonyFederation) -> Course:
-    """2 of 3; the same refreshed; moved to a member that held nothing from one that leaves; another key."""
-    with SealedWitness(federation.nodes) as witness:
-        steps = (
-            step(federation, "start", "--threshold", 2, "--holders", "ash,birch,cedar"),
-            step(federation, "refresh"),
-            step(federation, "reshare", "--threshold", 2, "--holders", "birch,cedar,dill"),
-            step(federation, "rotate", "--threshold", 3, "--holders", "ash,birch,dill"),
-        )
-    secrets = {secret for name in NAMES for secret in witness.secrets(name, federation.master_key(name))}
-    return Course(steps, everything_of(federation), list(witness.deleted()), secrets)
+def without_key(federation: CeremonyFederation) -> dict[str, Ended]:
+    """How commands end that make no sense before there is a key, or never."""
+    wishes = {
+        "refresh": ("refresh",),
+        "rotate": ("rotate",),
+        "reshare": ("reshare", "--threshold", 2, "--holders", "ash,birch"),
+        "abort": ("abort",),
+        "status": ("status",),
+        "a stranger": ("start", "--threshold", 2, "--holders", "ash,birch,nobody"),
+        "too high a threshold": ("start", "--threshold", 4, "--holders", "ash,birch,cedar"),
+        "too low a threshold": ("start", "--threshold", 1, "--holders", "ash,birch,cedar"),
+        "a holder twice": ("start", "--threshold", 2, "--holders", "ash,birch,ash"),
+        "one holder": ("start", "--threshold", 2, "--holders", "ash"),
+    }
+    ended = {name: federation.ask(*words) for name, words in wishes.items()}
+    ended["at a node"] = federation.at("ash", "ceremony", "status")
+    ended["approve nothing"] = federation.at("ash", "approve", "00000000", "--terms", "AAAA")
+    return ended
 
 
-def step(federation: CeremonyFederation, *words: object) -> Step:
-    """Hold a ceremony."""
-    done = federation.hold(*words)
-    assert done["state"] == "done", done
-    listed = federation.settled(done)
-    indices = {name: index for index, name in enumerate(done["holders"], 1)}
-    return Step(done, listed, {indices[name]: federation.held(name)[done["generation"]] for name in indices})
-
-
-def everything_of(federation: CeremonyFederation) -> dict[str, bytes]:
-    """Return every file of all state directories, and every log."""
-    places: dict[str, bytes] = {}
-    for daemon in federation.daemons:
-        places |= everything_under(daemon.home)
-        places[f"log of {daemon.name}"] = (daemon.home.parent / f"{daemon.name}.log").read_bytes()
-    return places
+@pytest.fixture(scope="module")
+def course(federation: CeremonyFederation, without_key: dict[str, Ended]) -> Course:
+    """The life of a key."""
+    return live(federation)
 
 
 # -- what a key's life comes to ----------------------------------------------------------------------------------------
@@ -124,7 +72,7 @@ def test_every_member_verifies_and_lists_the_same_generations(course: Course) ->
     """Also who took no part in a ceremony: number, epoch, threshold, holders and group key."""
     for number, step in enumerate(course.steps, 1):
         known = {name: [{**one, "ours": ""} for one in listed] for name, listed in step.listed.items()}
-        assert all(known[name] == known["dill"] for name in NAMES)
+        assert all(known[name] == known["dill"] for name in MEMBERS)
         assert len(known["dill"]) == number
         newest = known["dill"][-1]
         assert {field: newest[field] for field in newest if field != "ours"} == {
@@ -180,7 +128,7 @@ def test_what_is_deleted_is_in_no_file(course: Course) -> None:
     """Replaced shares and the states of parties, sealed as they were: database, write-ahead log, everything."""
     shares = {(name, what) for name, what, _ in course.deleted if what.startswith("key-share/")}
     assert shares == {(name, f"key-share/{number}") for name in ("ash", "birch", "cedar") for number in (1, 2)}
-    assert len({(name, what) for name, what, _ in course.deleted if what.startswith("ceremony/")}) >= len(NAMES)
+    assert len({(name, what) for name, what, _ in course.deleted if what.startswith("ceremony/")}) >= len(MEMBERS)
     needles = [Needle(f"{what} of {name}", sealed[13:]) for name, what, sealed in course.deleted]
     assert found_in(course.places, needles) == []
 
@@ -192,3 +140,200 @@ def test_no_secret_of_a_ceremony_is_anywhere_in_the_clear(course: Course) -> Non
     assert len(course.secrets) > 2 * len(shares), "the parties' secrets were seen, too"
     needles = [needle for secret in course.secrets for needle in secret_needles("a secret", secret)]
     assert found_in(course.places, needles) == []
+
+
+# -- people ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyed(federation: CeremonyFederation, course: Course) -> Iterator[CeremonyFederation]:
+    """The federation with a key; a test may leave another key, but no ceremony that goes on."""
+    yield federation
+    federation.start_again()
+    assert federation.status()["state"] in {"done", "aborted"}
+
+
+def given(federation: CeremonyFederation, threshold: int, holders: str) -> Status:
+    """Have these hold the newest key, and return the ceremony that gave it to them."""
+    done = federation.hold("rotate", "--threshold", threshold, "--holders", holders)
+    assert done["state"] == "done", done
+    federation.settled(done)
+    return done
+
+
+@contextmanager
+def paused(federation: CeremonyFederation, name: str) -> Iterator[None]:
+    """Have a node stand still for the time of the block."""
+    os.kill(federation.nodes[name].pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(federation.nodes[name].pid, signal.SIGCONT)
+
+
+def test_what_makes_no_sense_is_refused_in_words(without_key: dict[str, Ended]) -> None:
+    """Before there is a key: exit code and reason of each."""
+    for name in ("refresh", "rotate", "reshare"):
+        without_key[name].require_refusal(4, "there is no key yet")
+    without_key["abort"].require_refusal(3, "no ceremony goes on")
+    without_key["status"].require_refusal(3, "there has been no key ceremony")
+    without_key["at a node"].require_refusal(3, "there has been no key ceremony")
+    without_key["approve nothing"].require_refusal(3, "no.* ceremony")
+    without_key["a stranger"].require_refusal(3, "nobody is no member")
+    without_key["too high a threshold"].require_refusal(2, "threshold .* got 4")
+    without_key["too low a threshold"].require_refusal(2, "--threshold")
+    without_key["a holder twice"].require_refusal(2, "twice")
+    without_key["one holder"].require_refusal(2, "holders, got 1")
+
+
+def test_with_a_key_there_is_no_second_start_and_no_unknown_dealer(keyed: CeremonyFederation) -> None:
+    """Nor are more or fewer dealers taken than the threshold says."""
+    given(keyed, 2, "ash,birch,cedar")
+    keyed.ask("start", "--threshold", 2, "--holders", "ash,birch").require_refusal(4, "there is a key already")
+    keyed.ask("refresh", "--dealers", "ash,nobody").require_refusal(3, "no holder today: nobody")
+    keyed.ask("refresh", "--dealers", "ash,dill").require_refusal(3, "no holder today: dill")
+    keyed.ask("refresh", "--dealers", "ash").require_refusal(4, "expected 2 of today's holders to deal, got 1")
+    keyed.ask("reshare", "--threshold", 2, "--holders", "ash,nobody").require_refusal(3, "nobody is no member")
+    assert keyed.status()["state"] == "done", "nothing was proposed"
+
+
+def test_nothing_is_posted_before_all_have_approved(keyed: CeremonyFederation) -> None:
+    """Two of three have; the third's node looks at the board several times, and nobody says a word."""
+    given(keyed, 2, "ash,birch,cedar")
+    ceremony = keyed.propose("rotate")
+    assert ceremony["waiting_for"] == ["ash", "birch", "cedar"]
+    keyed.approve_by(("ash", "birch"), ceremony)
+    with pytest.raises(AssertionError, match="messages"):
+        keyed.wait_for_messages(ceremony, 1, timeout=2.5)
+    now = keyed.status()
+    assert (now["state"], now["waiting_for"], now["approved_by"]) == ("approving", ["cedar"], ["ash", "birch"])
+    assert parsed(keyed.at("cedar", "ceremony", "status", "--json"))["ours"] == "not approved"
+    keyed.approve_by(("cedar",), ceremony)
+    assert keyed.ended(ceremony)["state"] == "done"
+
+
+def test_a_person_must_have_read_these_very_terms(keyed: CeremonyFederation) -> None:
+    """Without a terminal a fingerprint has to be given; another ceremony's is refused; neither counts as approval."""
+    earlier = given(keyed, 2, "ash,birch,cedar")
+    ceremony = keyed.propose("rotate")
+    keyed.approve("ash", ceremony, earlier["terms_fingerprint"]).require_refusal(2, "fingerprint of this ceremony")
+    keyed.at("ash", "approve", ceremony["ceremony_id"]).require_refusal(2, "no terminal")
+    keyed.at("ash", "approve", earlier["ceremony_id"], "--terms", "AAAA").require_refusal(3, "no such ceremony")
+    keyed.approve("dill", ceremony).require_refusal(5, "neither a party .* nor a holder")
+    assert keyed.status()["approved_by"] == []
+    assert parsed(keyed.ask("abort", "--json"))["state"] == "aborted"
+
+
+def test_one_ceremony_at_a_time_until_it_is_given_up(keyed: CeremonyFederation) -> None:
+    """A second one is refused; given up before it began, the first accuses nobody, and another can be held."""
+    given(keyed, 2, "ash,birch,cedar")
+    first = keyed.propose("refresh")
+    keyed.approve_by(("ash",), first)
+    for words in (("rotate",), ("refresh",)):
+        keyed.ask(*words).require_refusal(4, "a ceremony goes on already")
+    over = parsed(keyed.ask("abort", "--json"))
+    assert (over["ceremony_id"], over["state"]) == (first["ceremony_id"], "aborted")
+    assert over["detail"] == "given up by the operator before it began"
+    keyed.ask("abort").require_refusal(3, "no ceremony goes on")
+    keyed.approve("birch", first).require_refusal(4, "over")
+    done = keyed.hold("refresh")
+    assert (done["state"], done["generation"]) == ("done", first["generation"] + 1)
+
+
+def test_a_new_key_needs_as_many_of_the_present_holders_as_the_threshold(keyed: CeremonyFederation) -> None:
+    """Though none but two of them shall hold it: no coordinator gives the key to others with their consent alone."""
+    given(keyed, 3, "ash,birch,cedar")
+    ceremony = keyed.propose("rotate", "--threshold", 2, "--holders", "birch,dill")
+    assert ceremony["waiting_for"] == ["ash", "birch", "cedar", "dill"]
+    keyed.approve_by(("birch", "dill", "ash"), ceremony)
+    assert keyed.status()["waiting_for"] == ["cedar"]
+    with pytest.raises(AssertionError, match="messages"):
+        keyed.wait_for_messages(ceremony, 1, timeout=1.5)
+    keyed.approve_by(("cedar",), ceremony)
+    assert posted(keyed.ended(ceremony)) == {name: ["keys", "deal", "echo", "confirm"] for name in ("birch", "dill")}
+
+
+def test_a_ceremony_that_cannot_end_is_given_up(keyed: CeremonyFederation) -> None:
+    """A node is down in the middle: nobody is accused, who is awaited is told, and another ceremony can be held."""
+    given(keyed, 2, "ash,birch,cedar")
+    ceremony = keyed.propose("rotate")
+    keyed.approve_by(("cedar",), ceremony)
+    keyed.nodes["cedar"].stop()
+    keyed.approve_by(("ash", "birch"), ceremony)
+    keyed.wait_for_messages(ceremony, 2)
+    assert (keyed.status()["state"], keyed.status()["missing"]) == ("running", ["cedar"])
+    keyed.ask("abort")
+    wait_until(lambda: keyed.on_disk(ceremony).count("abort") == 2, "both to refuse")
+    over = keyed.status()
+    assert over["state"] == "aborted"
+    assert over["detail"] == "given up (order) by ash, birch, waited for cedar; nobody is accused"
+    keyed.start_again()
+    assert keyed.hold("refresh")["state"] == "done"
+
+
+@contextmanager
+def agreed_but_cedar(federation: CeremonyFederation) -> Iterator[Status]:
+    """Refresh as far as ash and birch have agreed and cedar has not seen what they dealt; in the block it pauses."""
+    given(federation, 2, "ash,birch,cedar")
+    ceremony = federation.propose("refresh", "--dealers", "ash,birch")
+    federation.approve_by(("ash", "birch"), ceremony)
+    with ExitStack() as pauses:
+        with paused(federation, "birch"):  # nobody deals before it has said where to seal its shares to
+            federation.approve_by(("cedar",), ceremony)
+            federation.wait_for_messages(ceremony, 2)
+            pauses.enter_context(paused(federation, "cedar"))
+        assert sorted(federation.wait_for_messages(ceremony, 7)) == ["deal"] * 2 + ["echo"] * 2 + ["keys"] * 3
+        yield ceremony
+
+
+def test_a_ceremony_that_stalls_after_agreement_holds_nobody_up(keyed: CeremonyFederation) -> None:
+    """What was agreed to cannot be taken back by an order, yet another ceremony overtakes it, and it is forgotten."""
+    with agreed_but_cedar(keyed) as stalled:
+        assert parsed(keyed.ask("abort", "--json"))["state"] == "running"
+        done = keyed.propose("rotate", "--threshold", 2, "--holders", "ash,birch,dill")
+        keyed.approve_by(("ash", "birch", "dill"), done)
+        assert keyed.ended(done)["state"] == "done"
+    listed = keyed.settled(done)
+    assert all(stalled["generation"] not in {one["generation"] for one in listed[name]} for name in MEMBERS)
+    wait_until(lambda: not any(keyed.ceremonies_of(name) for name in MEMBERS), "the stalled one to be forgotten", 15)
+    assert keyed.hold("refresh")["state"] == "done"
+
+
+def test_of_two_ceremonies_from_one_generation_one_is_made(keyed: CeremonyFederation) -> None:
+    """The one that was to be given up ends well after all: what was proposed instead of it is over, in words."""
+    with agreed_but_cedar(keyed) as first:
+        keyed.ask("abort")
+        second = keyed.propose("rotate", "--threshold", 2, "--holders", "ash,birch,dill")
+        keyed.approve_by(("ash", "birch"), second)
+    over = keyed.ended(second)
+    assert (over["state"], over["detail"]) == ("aborted", f"overtaken by generation {first['generation']}")
+    keyed.approve("dill", second).require_refusal(4, "the ceremony is over")
+    listed = keyed.settled(first)
+    assert {listed[name][-1]["generation"] for name in MEMBERS} == {first["generation"]}
+    done = keyed.hold("rotate")
+    assert (done["state"], done["generation"]) == ("done", second["generation"] + 1)
+    assert over["group_key"] == ""
+
+
+def test_who_misses_the_end_gets_its_share_later(keyed: CeremonyFederation) -> None:
+    """Killed after it agreed, back only after another ceremony: its share is there, and the older ones go."""
+    with agreed_but_cedar(keyed) as missed:
+        keyed.nodes["birch"].kill()
+    wait_until(lambda: keyed.status()["state"] == "done", "the refresh to be done without birch")
+    later = keyed.propose("rotate", "--threshold", 2, "--holders", "ash,cedar,dill")
+    keyed.approve_by(("ash", "cedar", "dill"), later)
+    assert keyed.ended(later)["state"] == "done"
+    keyed.start_again()
+
+    def kept(name: str) -> dict[int, str]:
+        return {one["generation"]: one["ours"] for one in keyed.generations(name)}
+
+    number, holders = missed["generation"], ("ash", "birch", "cedar")
+    wait_until(lambda: kept("birch").get(number) == "holds a share", "birch to have its share", 15)
+    replaced = max(one for one in kept("ash") if one < number)
+    wait_until(lambda: all(kept(name)[replaced] == "its share is deleted" for name in holders), "no older shares", 15)
+    shares = {index: keyed.held(name)[number] for index, name in enumerate(holders, 1)}
+    public = next(one["group_key"] for one in keyed.generations("dill") if one["generation"] == number)
+    for chosen in combinations(shares, 2):
+        assert key_of({index: shares[index] for index in chosen}).hex() == public
+    keyed.require_sound_audits()
