@@ -83,7 +83,7 @@ def from_rpc(failure: grpc.RpcError, *, peer: str) -> JointriskError:
     named = trailing.get(CODE_KEY)
     if isinstance(named, str):
         remedy = trailing.get(REMEDY_KEY, b"")
-        text = remedy.decode() if isinstance(remedy, bytes) else ""
+        text = remedy.decode(errors="replace") if isinstance(remedy, bytes) else ""
         return by_code(named)(details, remedy=text)
     kind = _FROM_STATUS.get(code, JointriskError)
     return kind(f"{peer}: {details or code.name}", remedy=f"Is {peer} running and reachable?")
