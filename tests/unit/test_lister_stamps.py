@@ -109,6 +109,14 @@ def test_a_liar_moves_the_count_within_its_bounds(
     most = len({keys.tag for keys, _ in lies})
     lenders = len({name for _, name in honest})
     assert lenders <= distinct_listers_of_person(rows) <= lenders + most
+    assert distinct_listers_of_person(rows) == distinct_listers_of_person(rows[::-1])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["east-bank", "west-credit", "liar"]), st.sampled_from("abc")), max_size=8))
+def test_under_one_tag_stamps_alone_decide(entries: list[tuple[str, str]]) -> None:
+    """Whatever the pseudonyms are: the number is that of the tag."""
+    rows = [entry(ID, lister, name) for lister, name in entries]
+    assert distinct_listers_of_person(rows) == distinct_listers(record for record, _ in rows).get(ID.tag, 0)
 
 
 def test_a_lister_notices_that_it_is_counted_twice() -> None:

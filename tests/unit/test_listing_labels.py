@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jointrisk.errors import CorruptError, InvalidInputError, VersionMismatchError
-from jointrisk.identifiers import Kind, canonicalise
+from jointrisk.identifiers import Identifier, Kind, canonicalise
 from jointrisk.listing.label import AmountBand, Category, Label, MemberKind, Severity, amount_band
 from jointrisk.listing.pseudonym import lister_pseudonym
 from listing_sample import EVENTS, FIRST_DAY, LABELS, LAST_DAY, label_of
@@ -115,6 +115,14 @@ def test_fields_are_strict(fields: dict[str, Any], message: str) -> None:
         label_of(**fields)
 
 
+def test_the_ends_of_the_days() -> None:
+    """The first and the last day that two bytes can say are days, and ten years are allowed."""
+    label = label_of(listed_on=LAST_DAY - timedelta(days=3653), expires_on=LAST_DAY)
+    assert Label.from_bytes(label.to_bytes()) == label
+    assert label.to_bytes()[7:9] == b"\xff\xff"
+    assert label_of(listed_on=FIRST_DAY, expires_on=date(2000, 1, 2)).to_bytes()[5:9] == b"\0\0\0\1"
+
+
 def test_the_day_of_expiry_is_the_first_without() -> None:
     """The entry counts on the day before."""
     label = label_of()
@@ -167,6 +175,8 @@ def test_pseudonyms_keep_kinds_and_countries_apart() -> None:
     here, there = (canonicalise(Kind.PASSPORT, country, "925076473") for country in ("GB", "US"))
     assert here.canonical == there.canonical
     assert lister_pseudonym(bytes(32), here) != lister_pseudonym(bytes(32), there)
+    one, other = (Identifier(kind, "", "x") for kind in (Kind.EMAIL, Kind.DEVICE_ID))
+    assert lister_pseudonym(bytes(32), one) != lister_pseudonym(bytes(32), other)
 
 
 def test_a_listers_secret_has_one_length() -> None:
