@@ -493,6 +493,34 @@ async def test_words_of_the_board_draw_on_no_terminal(asked: CeremonyFederation)
     assert sum(map(len, words)) < 2500
 
 
+class Overfull(DirectCalls):
+    """A board that shows one message a thousand times more than there can be, or one approval."""
+
+    def __init__(self, calls: DirectCalls, what: str) -> None:
+        super().__init__(calls._board, calls._caller)
+        self._what = what
+
+    async def read_board(self, request: pb.ReadBoardRequest) -> pb.ReadBoardResponse:
+        """Repeat what there is."""
+        response = await super().read_board(request)
+        (of_cat,) = begin(Terms.decode(response.ceremony.terms))["cat"].sent
+        if self._what == "messages":
+            response.messages.extend([of_cat.encoded] * 1001)
+        else:
+            response.ceremony.approvals.extend([to_message(approval_of(first_terms(), "cat"))] * 1001)
+        return response
+
+
+@pytest.mark.parametrize("what", ["messages", "approvals"])
+async def test_a_board_that_keeps_nodes_busy_with_verifying(asked: CeremonyFederation, what: str) -> None:
+    """What no honest board has is refused before anything of it is verified."""
+    asked.propose("start", *FOUNDERS, threshold=2)
+    ant = asked.nodes["ant"]
+    with pytest.raises(TooLargeError, match="expected at most 1000"):
+        await CeremonyLink(ant.desk, Overfull(ant.calls, what)).step()
+    assert ant.events() == []
+
+
 async def test_a_flood_of_proposals_fills_neither_log_nor_database(asked: CeremonyFederation) -> None:
     """Each is seen and refused; so many a minute are on record, and the last are kept. What was approved stays."""
     ant = asked.nodes["ant"]

@@ -1,13 +1,20 @@
 """Keeping up with the bulletin board over gRPC."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
-from jointrisk.errors import ConflictError, DeadlineError, JointriskError, NotFoundError, UnavailableError
+from jointrisk.errors import (
+    ConflictError,
+    DeadlineError,
+    JointriskError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+)
 from jointrisk.foreign_text import printable
 from jointrisk.oprf.ceremony import SignedMessage, Terms
 from jointrisk.rpc.documents import from_message, to_message
@@ -20,6 +27,7 @@ _LONGEST_STATE = 16
 _LONGEST_DETAIL = 500
 _LONGEST_NAME = 40
 _MOST_NAMES = 27  # new holders, dealers and present holders: 9 of each
+_MOST_MESSAGES = 1000  # 18 parties with 4 slots, and what contradicts them: an honest board never has so many
 
 log = structlog.get_logger()
 
@@ -194,6 +202,7 @@ class CeremonyLink:
         if not response.HasField("ceremony"):
             return None
         shown = response.ceremony
+        _require_few(shown.approvals, response.messages)
         return BoardView(
             terms=Terms.decode(shown.terms),
             state=printable(shown.state, _LONGEST_STATE),
@@ -207,6 +216,8 @@ class CeremonyLink:
     async def _learn(self) -> None:
         after = await asyncio.to_thread(self._desk.generations.learn_after)
         response = await self._calls.list_generations(pb.ListGenerationsRequest(after=after))
+        for one in response.generations:
+            _require_few(one.approvals, one.messages)
         found = [
             Transcript(
                 Terms.decode(one.terms),
@@ -216,3 +227,9 @@ class CeremonyLink:
             for one in response.generations
         ]
         await asyncio.to_thread(self._desk.learn, found)
+
+
+def _require_few(*many: Sized) -> None:
+    """Refuse what takes long to verify for nothing, every time that a coordinator says that it has news."""
+    if (most := max(map(len, many))) > _MOST_MESSAGES:
+        raise TooLargeError(f"expected at most {_MOST_MESSAGES} messages and approvals of a ceremony, got {most}")
