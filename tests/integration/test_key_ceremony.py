@@ -1,14 +1,11 @@
 """Key ceremonies among real processes: a key made, refreshed, passed on, replaced; and nothing of it without people."""
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from itertools import combinations
 
 import pytest
 
-from ceremonies_held import QUICK, CeremonyFederation, Status, key_of, parsed, posted
+from ceremonies_held import QUICK, CeremonyFederation, key_of, parsed, posted
 from command_in_process import Ended
 from jointrisk.oprf import group
 from key_course import MEMBERS, Course, live
@@ -153,24 +150,6 @@ def keyed(federation: CeremonyFederation, course: Course) -> Iterator[CeremonyFe
     assert federation.status()["state"] in {"done", "aborted"}
 
 
-def given(federation: CeremonyFederation, threshold: int, holders: str) -> Status:
-    """Have these hold the newest key, and return the ceremony that gave it to them."""
-    done = federation.hold("rotate", "--threshold", threshold, "--holders", holders)
-    assert done["state"] == "done", done
-    federation.settled(done)
-    return done
-
-
-@contextmanager
-def paused(federation: CeremonyFederation, name: str) -> Iterator[None]:
-    """Have a node stand still for the time of the block."""
-    os.kill(federation.nodes[name].pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(federation.nodes[name].pid, signal.SIGCONT)
-
-
 def test_what_makes_no_sense_is_refused_in_words(without_key: dict[str, Ended]) -> None:
     """Before there is a key: exit code and reason of each."""
     for name in ("refresh", "rotate", "reshare"):
@@ -188,23 +167,23 @@ def test_what_makes_no_sense_is_refused_in_words(without_key: dict[str, Ended]) 
 
 def test_with_a_key_there_is_no_second_start_and_no_unknown_dealer(keyed: CeremonyFederation) -> None:
     """Nor are more or fewer dealers taken than the threshold says."""
-    given(keyed, 2, "ash,birch,cedar")
+    keyed.given(2, "ash,birch,cedar")
     keyed.ask("start", "--threshold", 2, "--holders", "ash,birch").require_refusal(4, "there is a key already")
     keyed.ask("refresh", "--dealers", "ash,nobody").require_refusal(3, "no holder today: nobody")
     keyed.ask("refresh", "--dealers", "ash,dill").require_refusal(3, "no holder today: dill")
     keyed.ask("refresh", "--dealers", "ash").require_refusal(4, "expected 2 of today's holders to deal, got 1")
     keyed.ask("reshare", "--threshold", 2, "--holders", "ash,nobody").require_refusal(3, "nobody is no member")
-    assert keyed.status()["state"] == "done", "nothing was proposed"
+    assert keyed.status()["state"] in {"done", "aborted"}, "nothing was proposed"
 
 
 def test_nothing_is_posted_before_all_have_approved(keyed: CeremonyFederation) -> None:
     """Two of three have; the third's node looks at the board several times, and nobody says a word."""
-    given(keyed, 2, "ash,birch,cedar")
+    keyed.given(2, "ash,birch,cedar")
     ceremony = keyed.propose("rotate")
     assert ceremony["waiting_for"] == ["ash", "birch", "cedar"]
     keyed.approve_by(("ash", "birch"), ceremony)
     with pytest.raises(AssertionError, match="messages"):
-        keyed.wait_for_messages(ceremony, 1, timeout=2.5)
+        keyed.wait_for_messages(ceremony, 1, timeout=2.0)
     now = keyed.status()
     assert (now["state"], now["waiting_for"], now["approved_by"]) == ("approving", ["cedar"], ["ash", "birch"])
     assert parsed(keyed.at("cedar", "ceremony", "status", "--json"))["ours"] == "not approved"
@@ -214,8 +193,8 @@ def test_nothing_is_posted_before_all_have_approved(keyed: CeremonyFederation) -
 
 def test_a_person_must_have_read_these_very_terms(keyed: CeremonyFederation) -> None:
     """Without a terminal a fingerprint has to be given; another ceremony's is refused; neither counts as approval."""
-    earlier = given(keyed, 2, "ash,birch,cedar")
-    ceremony = keyed.propose("rotate")
+    keyed.given(2, "ash,birch,cedar")
+    earlier, ceremony = keyed.hold("refresh"), keyed.propose("rotate")
     keyed.approve("ash", ceremony, earlier["terms_fingerprint"]).require_refusal(2, "fingerprint of this ceremony")
     keyed.at("ash", "approve", ceremony["ceremony_id"]).require_refusal(2, "no terminal")
     keyed.at("ash", "approve", earlier["ceremony_id"], "--terms", "AAAA").require_refusal(3, "no such ceremony")
@@ -226,7 +205,7 @@ def test_a_person_must_have_read_these_very_terms(keyed: CeremonyFederation) -> 
 
 def test_one_ceremony_at_a_time_until_it_is_given_up(keyed: CeremonyFederation) -> None:
     """A second one is refused; given up before it began, the first accuses nobody, and another can be held."""
-    given(keyed, 2, "ash,birch,cedar")
+    keyed.given(2, "ash,birch,cedar")
     first = keyed.propose("refresh")
     keyed.approve_by(("ash",), first)
     for words in (("rotate",), ("refresh",)):
@@ -242,7 +221,7 @@ def test_one_ceremony_at_a_time_until_it_is_given_up(keyed: CeremonyFederation) 
 
 def test_a_new_key_needs_as_many_of_the_present_holders_as_the_threshold(keyed: CeremonyFederation) -> None:
     """Though none but two of them shall hold it: no coordinator gives the key to others with their consent alone."""
-    given(keyed, 3, "ash,birch,cedar")
+    keyed.given(3, "ash,birch,cedar")
     ceremony = keyed.propose("rotate", "--threshold", 2, "--holders", "birch,dill")
     assert ceremony["waiting_for"] == ["ash", "birch", "cedar", "dill"]
     keyed.approve_by(("birch", "dill", "ash"), ceremony)
@@ -255,10 +234,10 @@ def test_a_new_key_needs_as_many_of_the_present_holders_as_the_threshold(keyed: 
 
 def test_a_ceremony_that_cannot_end_is_given_up(keyed: CeremonyFederation) -> None:
     """A node is down in the middle: nobody is accused, who is awaited is told, and another ceremony can be held."""
-    given(keyed, 2, "ash,birch,cedar")
+    keyed.given(2, "ash,birch,cedar")
     ceremony = keyed.propose("rotate")
     keyed.approve_by(("cedar",), ceremony)
-    keyed.nodes["cedar"].stop()
+    keyed.nodes["cedar"].kill()
     keyed.approve_by(("ash", "birch"), ceremony)
     keyed.wait_for_messages(ceremony, 2)
     assert (keyed.status()["state"], keyed.status()["missing"]) == ("running", ["cedar"])
@@ -269,71 +248,3 @@ def test_a_ceremony_that_cannot_end_is_given_up(keyed: CeremonyFederation) -> No
     assert over["detail"] == "given up (order) by ash, birch, waited for cedar; nobody is accused"
     keyed.start_again()
     assert keyed.hold("refresh")["state"] == "done"
-
-
-@contextmanager
-def agreed_but_cedar(federation: CeremonyFederation) -> Iterator[Status]:
-    """Refresh as far as ash and birch have agreed and cedar has not seen what they dealt; in the block it pauses."""
-    given(federation, 2, "ash,birch,cedar")
-    ceremony = federation.propose("refresh", "--dealers", "ash,birch")
-    federation.approve_by(("ash", "birch"), ceremony)
-    with ExitStack() as pauses:
-        with paused(federation, "birch"):  # nobody deals before it has said where to seal its shares to
-            federation.approve_by(("cedar",), ceremony)
-            federation.wait_for_messages(ceremony, 2)
-            pauses.enter_context(paused(federation, "cedar"))
-        assert sorted(federation.wait_for_messages(ceremony, 7)) == ["deal"] * 2 + ["echo"] * 2 + ["keys"] * 3
-        yield ceremony
-
-
-def test_a_ceremony_that_stalls_after_agreement_holds_nobody_up(keyed: CeremonyFederation) -> None:
-    """What was agreed to cannot be taken back by an order, yet another ceremony overtakes it, and it is forgotten."""
-    with agreed_but_cedar(keyed) as stalled:
-        assert parsed(keyed.ask("abort", "--json"))["state"] == "running"
-        done = keyed.propose("rotate", "--threshold", 2, "--holders", "ash,birch,dill")
-        keyed.approve_by(("ash", "birch", "dill"), done)
-        assert keyed.ended(done)["state"] == "done"
-    listed = keyed.settled(done)
-    assert all(stalled["generation"] not in {one["generation"] for one in listed[name]} for name in MEMBERS)
-    wait_until(lambda: not any(keyed.ceremonies_of(name) for name in MEMBERS), "the stalled one to be forgotten", 15)
-    assert keyed.hold("refresh")["state"] == "done"
-
-
-def test_of_two_ceremonies_from_one_generation_one_is_made(keyed: CeremonyFederation) -> None:
-    """The one that was to be given up ends well after all: what was proposed instead of it is over, in words."""
-    with agreed_but_cedar(keyed) as first:
-        keyed.ask("abort")
-        second = keyed.propose("rotate", "--threshold", 2, "--holders", "ash,birch,dill")
-        keyed.approve_by(("ash", "birch"), second)
-    over = keyed.ended(second)
-    assert (over["state"], over["detail"]) == ("aborted", f"overtaken by generation {first['generation']}")
-    keyed.approve("dill", second).require_refusal(4, "the ceremony is over")
-    listed = keyed.settled(first)
-    assert {listed[name][-1]["generation"] for name in MEMBERS} == {first["generation"]}
-    done = keyed.hold("rotate")
-    assert (done["state"], done["generation"]) == ("done", second["generation"] + 1)
-    assert over["group_key"] == ""
-
-
-def test_who_misses_the_end_gets_its_share_later(keyed: CeremonyFederation) -> None:
-    """Killed after it agreed, back only after another ceremony: its share is there, and the older ones go."""
-    with agreed_but_cedar(keyed) as missed:
-        keyed.nodes["birch"].kill()
-    wait_until(lambda: keyed.status()["state"] == "done", "the refresh to be done without birch")
-    later = keyed.propose("rotate", "--threshold", 2, "--holders", "ash,cedar,dill")
-    keyed.approve_by(("ash", "cedar", "dill"), later)
-    assert keyed.ended(later)["state"] == "done"
-    keyed.start_again()
-
-    def kept(name: str) -> dict[int, str]:
-        return {one["generation"]: one["ours"] for one in keyed.generations(name)}
-
-    number, holders = missed["generation"], ("ash", "birch", "cedar")
-    wait_until(lambda: kept("birch").get(number) == "holds a share", "birch to have its share", 15)
-    replaced = max(one for one in kept("ash") if one < number)
-    wait_until(lambda: all(kept(name)[replaced] == "its share is deleted" for name in holders), "no older shares", 15)
-    shares = {index: keyed.held(name)[number] for index, name in enumerate(holders, 1)}
-    public = next(one["group_key"] for one in keyed.generations("dill") if one["generation"] == number)
-    for chosen in combinations(shares, 2):
-        assert key_of({index: shares[index] for index in chosen}).hex() == public
-    keyed.require_sound_audits()
