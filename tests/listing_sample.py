@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from fixed_randomness import fixed_randomness
@@ -10,6 +11,9 @@ from jointrisk.listing.derive import ListingKeys, derive
 from jointrisk.listing.label import LONGEST_DAYS, AmountBand, Category, Label, MemberKind, Severity
 from jointrisk.listing.record import Record, new_entry_id, seal
 from jointrisk.listing.stamp import lister_stamp
+
+UNHURRIED = settings(deadline=None)
+"""Properties of listings take microseconds; what else the machine does is not their fault."""
 
 EPOCH = 3
 STAMP_SECRET = fixed_randomness("stamps")(32)

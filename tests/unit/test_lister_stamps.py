@@ -12,7 +12,7 @@ from jointrisk.listing.derive import ListingKeys
 from jointrisk.listing.label import Label
 from jointrisk.listing.record import Record
 from jointrisk.listing.stamp import distinct_listers, distinct_listers_of_person, lister_stamp, one_stamp_each
-from listing_sample import STAMP_SECRET, keys_of, label_of, record_of
+from listing_sample import STAMP_SECRET, UNHURRIED, keys_of, label_of, record_of
 from oprf_sample import flipped
 
 ID, PHONE, DEVICE = (keys_of(name) for name in ("id", "phone", "device"))
@@ -27,6 +27,7 @@ def entry(keys: ListingKeys, lister: str, pseudonym: str) -> tuple[Record, Label
     return record, label
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), NAMES, TAGS), min_size=2, max_size=5, unique=True))
 def test_stamps_differ_where_anything_does(inputs: list[tuple[bytes, str, bytes]]) -> None:
     """Another secret, lister or tag gives another stamp, and the same the same; 8 bytes each."""
@@ -89,6 +90,7 @@ def test_inventing_pseudonyms_counts_once_for_each_tag() -> None:
     assert distinct_listers_of_person(rows) == 2
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(st.sampled_from((ID, PHONE, DEVICE)), st.sampled_from("abcdef")), max_size=12))
 def test_honest_lenders_are_counted_exactly(entries: list[tuple[ListingKeys, str]]) -> None:
     """Each with its own pseudonym, under whatever tags."""
@@ -96,6 +98,7 @@ def test_honest_lenders_are_counted_exactly(entries: list[tuple[ListingKeys, str
     assert distinct_listers_of_person(rows) == len({name for _, name in entries})
 
 
+@UNHURRIED
 @given(
     st.lists(st.tuples(st.sampled_from((ID, PHONE)), st.sampled_from("abc")), max_size=8),
     st.lists(st.tuples(st.sampled_from((ID, PHONE)), st.sampled_from("abcxyz")), max_size=8),
@@ -112,6 +115,7 @@ def test_a_liar_moves_the_count_within_its_bounds(
     assert distinct_listers_of_person(rows) == distinct_listers_of_person(rows[::-1])
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(st.sampled_from(["east-bank", "west-credit", "liar"]), st.sampled_from("abc")), max_size=8))
 def test_under_one_tag_stamps_alone_decide(entries: list[tuple[str, str]]) -> None:
     """Whatever the pseudonyms are: the number is that of the tag."""

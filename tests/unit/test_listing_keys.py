@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from jointrisk.errors import InvalidInputError
 from jointrisk.listing.derive import derive, epoch_bytes, fits, tag_of
-from listing_sample import EPOCHS, OUTPUTS, keys_of
+from listing_sample import EPOCHS, OUTPUTS, UNHURRIED, keys_of
 from oprf_sample import flipped
 
 
+@UNHURRIED
 @given(OUTPUTS, EPOCHS)
 def test_everybody_gets_the_same(output: bytes, epoch: int) -> None:
     """The same output gives the same keys, of the lengths of the protocol, and a witness that fits its tag."""
@@ -19,6 +20,7 @@ def test_everybody_gets_the_same(output: bytes, epoch: int) -> None:
     assert fits(keys.witness, keys.tag)
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(OUTPUTS, EPOCHS), min_size=2, max_size=6, unique=True))
 def test_everything_else_gets_others(inputs: list[tuple[bytes, int]]) -> None:
     """Another output or another epoch gives another tag, witness and key."""

@@ -11,12 +11,13 @@ from jointrisk.errors import CorruptError, InvalidInputError, VersionMismatchErr
 from jointrisk.identifiers import Identifier, Kind, canonicalise
 from jointrisk.listing.label import AmountBand, Category, Label, MemberKind, Severity, amount_band
 from jointrisk.listing.pseudonym import lister_pseudonym
-from listing_sample import EVENTS, FIRST_DAY, LABELS, LAST_DAY, label_of
+from listing_sample import EVENTS, FIRST_DAY, LABELS, LAST_DAY, UNHURRIED, label_of
 
 RESIDENT = canonicalise("resident_id", "CN", "11010519491231002X")
 PHONE = canonicalise("phone", "CN", "+86 138 0013 8000")
 
 
+@UNHURRIED
 @given(LABELS)
 def test_what_is_written_is_read(label: Label) -> None:
     """Every label has 32 bytes, and they give it back."""
@@ -25,12 +26,14 @@ def test_what_is_written_is_read(label: Label) -> None:
     assert Label.from_bytes(written) == label
 
 
+@UNHURRIED
 @given(LABELS, LABELS)
 def test_other_labels_have_other_bytes(one: Label, other: Label) -> None:
     """The byte form loses nothing."""
     assert (one == other) == (one.to_bytes() == other.to_bytes())
 
 
+@UNHURRIED
 @given(st.one_of(st.binary(min_size=32, max_size=32), st.binary(max_size=80)))
 def test_bytes_are_a_label_in_one_form_or_none(data: bytes) -> None:
     """Whatever was sealed is read and written again as the same bytes, or refused; nothing else escapes."""
@@ -41,6 +44,7 @@ def test_bytes_are_a_label_in_one_form_or_none(data: bytes) -> None:
     assert label.to_bytes() == data
 
 
+@UNHURRIED
 @given(LABELS, st.integers(1, 31), st.integers(0, 255))
 def test_each_byte_counts(label: Label, place: int, value: int) -> None:
     """A changed byte gives another label or none, never the same."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from jointrisk.errors import CorruptError, InvalidInputError
 from jointrisk.listing.log import SEGMENT, Entry, EntryKind, Point, Standing, Stretch, extend, record_hash
+from listing_sample import UNHURRIED
 from oprf_sample import flipped
 
 START = Point.start("test", 1)
@@ -43,6 +44,7 @@ def without_body(entry: Entry) -> Entry:
     return Entry.deleted(entry.content)
 
 
+@UNHURRIED
 @given(LOGS, st.data())
 def test_a_stretch_is_verified_from_any_known_point(entries: list[Entry], data: st.DataObject) -> None:
     """From the start or from where a reader stands, in one go or in two, it leads to the same point."""
@@ -53,6 +55,7 @@ def test_a_stretch_is_verified_from_any_known_point(entries: list[Entry], data: 
     assert verified(middle, end, entries[cut:]) == end == verified(START, end, entries)
 
 
+@UNHURRIED
 @given(LOGS, st.data())
 def test_no_entry_can_be_changed(entries: list[Entry], data: st.DataObject) -> None:
     """Changed, dropped, doubled, moved or added: the stretch does not lead to what was signed."""
@@ -72,6 +75,7 @@ def test_no_entry_can_be_changed(entries: list[Entry], data: st.DataObject) -> N
             verified(START, end, changed)
 
 
+@UNHURRIED
 @given(LOGS, LOGS)
 def test_other_logs_end_elsewhere(one: list[Entry], other: list[Entry]) -> None:
     """Two logs have one hash only when they are one log."""
@@ -183,6 +187,7 @@ def test_segments_end_at_each_1024_entries() -> None:
     assert extend(kept[1], entries[kept[1].size : wanted]) == extend(START, entries[:wanted])
 
 
+@UNHURRIED
 @given(st.lists(st.sampled_from(MARKS), max_size=8))
 def test_what_has_ended_stays_ended(marks: list[EntryKind]) -> None:
     """No later mark brings an entry back; before that, the last of hold and release counts."""

@@ -12,7 +12,7 @@ from jointrisk.listing import record as record_module
 from jointrisk.listing.derive import ListingKeys, derive
 from jointrisk.listing.label import Category, Label, Severity
 from jointrisk.listing.record import RECORD_LENGTH, Record, Sealed, Unopened, new_entry_id, open_all, open_sealed, seal
-from listing_sample import EPOCH, EPOCHS, LABELS, OUTPUTS, keys_of, label_of, record_of
+from listing_sample import EPOCH, EPOCHS, LABELS, OUTPUTS, UNHURRIED, keys_of, label_of, record_of
 from oprf_sample import flipped
 
 KEYS = keys_of("somebody")
@@ -21,6 +21,7 @@ ENTRY_IDS = st.binary(min_size=16, max_size=16)
 STAMP_BITS = range(8 * 33, 8 * 41)
 
 
+@UNHURRIED
 @given(LABELS, OUTPUTS, EPOCHS, ENTRY_IDS)
 def test_what_is_sealed_opens(label: Label, output: bytes, epoch: int, entry_id: bytes) -> None:
     """Another asker, with keys of its own derivation, opens it; a retry seals the same bytes; one size for all."""
@@ -60,7 +61,7 @@ def test_the_witness_opens_nothing() -> None:
 
 
 @given(st.data())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_bodies_cannot_be_swapped(data: st.DataObject) -> None:
     """A ciphertext under another entry's id or another person's tag is told as not authentic (*swapped labels*)."""
     persons = [keys_of(name) for name in ("a", "b")]
@@ -128,6 +129,7 @@ def _seal_bytes(plaintext: bytes, keys: ListingKeys) -> Sealed:
     return Sealed(entry_id, keys.tag, cipher.encrypt(bytes(12), plaintext, context))
 
 
+@UNHURRIED
 @given(LABELS, LABELS, ENTRY_IDS)
 def test_an_entry_id_used_twice_shows_equality_alone(one: Label, other: Label, entry_id: bytes) -> None:
     """Two labels under one id, which must not be, still share no part of their ciphertexts unless they are equal."""

@@ -11,10 +11,9 @@ positions rather than entry ids, so that a body that isn't sent can be seen to b
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from jointrisk.errors import CorruptError, InvalidInputError
 from jointrisk.federation.names import check_name
@@ -45,6 +44,7 @@ class EntryKind(IntEnum):
     """Not renewed before the horizon."""
 
 
+_KIND_BYTES = {kind: bytes([kind]) for kind in EntryKind}
 _ENDING = frozenset({EntryKind.TOMBSTONE, EntryKind.EXPIRY})
 
 
@@ -68,8 +68,7 @@ class Standing(Enum):
         return Standing.HELD if mark is EntryKind.HOLD else Standing.LIVE
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of the log; made by `append`, `deleted`, `mark`.
 
     Attributes:
@@ -79,8 +78,11 @@ class Entry:
     """
 
     kind: EntryKind
-    content: bytes = field(repr=False)
+    content: bytes
     has_body: bool = False
+
+    def __repr__(self) -> str:
+        return f"Entry({self.kind.name})"
 
     @classmethod
     def append(cls, record: bytes) -> Self:
@@ -128,8 +130,7 @@ def record_hash(record: bytes) -> bytes:
     return sha256(_BODY_DOMAIN + record).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """Where a log stands.
 
     Attributes:
@@ -152,9 +153,10 @@ class Point:
 
     def then(self, entry: Entry) -> "Point":
         """Return the point after one more entry."""
-        size = self.size.to_bytes(_POSITION_LENGTH)
-        kind = bytes([entry.kind])
-        return Point(self.size + 1, sha256(_ENTRY_DOMAIN + self.hash + size + kind + entry.content).digest())
+        size, digest = self
+        kind, content, _ = entry
+        position = size.to_bytes(_POSITION_LENGTH)
+        return Point(size + 1, sha256(_ENTRY_DOMAIN + digest + position + _KIND_BYTES[kind] + content).digest())
 
     @property
     def ends_segment(self) -> bool:
