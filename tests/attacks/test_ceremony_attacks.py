@@ -759,6 +759,10 @@ async def test_whatever_a_coordinator_answers_the_node_goes_on(tmp_path: Path) -
                 while coordinator.told < 2 and not loop.done():
                     await _hear(news)
                 assert not loop.done(), name
+            with pytest.raises(ConflictError) as caught:  # the last lie, as a command would print it
+                await ant.calls.list_generations(pb.ListGenerationsRequest())
+            assert caught.value.message.isprintable()
+            assert caught.value.remedy.isprintable()
             await coordinator.serve_board()
             coordinator.board.propose(Wish("start", 2, FOUNDERS), FOUNDERS)
             async with asyncio.timeout(20):

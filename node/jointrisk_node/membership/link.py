@@ -21,6 +21,7 @@ from jointrisk.federation.certificates import (
     member_of,
     new_transport_key,
 )
+from jointrisk.foreign_text import printable
 from jointrisk.rpc.documents import from_message, to_message
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import membership_pb2 as pb
@@ -34,6 +35,7 @@ CALL_SECONDS = 20.0
 """Within which the coordinator answers one call."""
 
 _RETRY = timedelta(seconds=5)
+_LONGEST_TEXT = 2000
 
 log = structlog.get_logger()
 
@@ -186,11 +188,13 @@ class MembershipLink:
 
 @contextmanager
 def coordinator_errors() -> Iterator[None]:
-    """Raise what a failed call to the coordinator stands for."""
+    """Raise what a failed call to the coordinator stands for, in words that can be shown on any terminal."""
     try:
         yield
     except grpc.RpcError as failure:
-        raise from_rpc(failure, peer="the coordinator") from failure
+        error = from_rpc(failure, peer="the coordinator")
+        message, remedy = (printable(text, _LONGEST_TEXT) for text in (error.message, error.remedy))
+        raise type(error)(message, remedy=remedy) from failure
 
 
 def _named(candidates: Sequence[Candidate], member_id: str) -> Candidate | None:
