@@ -237,6 +237,46 @@ async def test_a_roster_that_arrives_later_lifts_an_objection(tmp_path: Path) ->
     assert federation.done() == ant.key() == dog.key()
 
 
+async def test_an_expired_roster_begins_nothing(federation: CeremonyFederation) -> None:
+    """Who was removed meanwhile cannot be known; with a fresh roster the ceremony goes on where it was."""
+    view = federation.propose("start", *FOUNDERS, threshold=2)
+    approve_all(federation, view)
+    for name in FOUNDERS:
+        federation.coordinator.post(*say(federation, name))
+    ant = federation.nodes["ant"]
+    before = ant.membership.roster.expires_at
+    federation.clock.now = before
+    for act in (ant.desk.consider, ant.approve, ant.desk.take_part):
+        with pytest.raises(UnavailableError, match="roster expired"):
+            act(shown(federation.newest()))
+    assert ant.sealed_parties() == 1
+    federation.clock.move(seconds=-1)
+    await federation.settle()
+    assert federation.done() == ant.key()
+
+
+def test_a_removed_member_approves_nothing(federation: CeremonyFederation) -> None:
+    """Nor does it take part, whatever the board shows to it."""
+    view = federation.propose("start", *FOUNDERS, threshold=2)
+    ant = federation.nodes["ant"]
+    federation.forge.remove("ant")
+    ant.membership.apply_roster(federation.forge.signed_now())
+    for act in (ant.desk.consider, ant.approve):
+        with pytest.raises(RefusedError, match="was removed"):
+            act(shown(view))
+    assert ant.desk.take_part(shown(view)) == ()
+
+
+async def test_who_has_voted_goes_on_with_an_expired_roster(federation: CeremonyFederation) -> None:
+    """What it signed may make a key that others have: it comes to the same end as they."""
+    view = federation.propose("start", *FOUNDERS, threshold=2)
+    approve_all(federation, view)
+    until_echo_of(federation, "ant")
+    federation.clock.move(days=2)
+    federation.coordinator.post(*say(federation, "ant"))
+    assert MessageKind.ECHO in {message.kind for message in federation.newest().messages if message.sender == "ant"}
+
+
 def test_other_terms_under_a_known_session_are_refused(asked: CeremonyFederation) -> None:
     """Before and after an approval: what was seen first is what the session means."""
     view = asked.propose("start", *FOUNDERS, threshold=2)
@@ -364,7 +404,6 @@ async def test_too_few_confirmations_delete_nothing_ever(federation: CeremonyFed
     view = federation.propose("refresh")
     approve_all(federation, view)
     until_echo_of(federation, "cat")
-    federation.clock.now += 100 * WAIT
     await federation.settle("ant", "bee")
     assert federation.newest().detail == "2 of 3 holders have stored their share"
     federation.clock.now += 100 * WAIT

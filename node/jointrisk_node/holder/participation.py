@@ -112,7 +112,8 @@ class CeremonyDesk:
         It is the same each time: one that did not arrive, or that the board has lost, is brought again.
 
         Raises:
-            RefusedError: the board shows other terms under a session that this node knows.
+            RefusedError: the board shows other terms under a session that this node knows, or this node was removed.
+            UnavailableError: its roster has expired.
         """
         with self._lock, self._store.transaction() as session:
             present = newest_in(session)
@@ -132,7 +133,8 @@ class CeremonyDesk:
 
         Raises:
             InvalidInputError: it is not the fingerprint of these terms.
-            RefusedError: the terms break a rule, or this member has no say in the ceremony.
+            RefusedError: the terms break a rule, or this member has no say in the ceremony, or was removed.
+            UnavailableError: its roster has expired.
         """
         if not same_terms(compared, view.terms.digest):
             raise InvalidInputError(
@@ -171,6 +173,8 @@ class CeremonyDesk:
 
         Raises:
             ConflictError: the party's state is older than what it has sent: this node was restored from a copy.
+            RefusedError: the board shows other terms than before; or this node was removed, and has not voted.
+            UnavailableError: its roster has expired, and it has not voted.
         """
         with self._lock:
             with self._store.transaction() as session:
@@ -225,12 +229,17 @@ class CeremonyDesk:
 
         A roster may be on its way; and between an approval and the vote this node may have voted in another ceremony
         with the same numbers, or come to know a generation that was not there before (*two keys under one number*).
+
+        Raises:
+            RefusedError: these are other terms than before, or this node was removed.
+            UnavailableError: its roster has expired: it cannot know who was removed meanwhile.
         """
         row = seen(session, terms.session) or self._first_seen(session, terms)
         if row.terms != terms.encoded:
             raise RefusedError("the board shows other terms than before under the same session")
         if row.voted or row.finished:
             return row
+        self._membership.require_fresh()
         against = objection(terms, self._standing(session))[:_LONGEST_OBJECTION]
         if against and against != row.objection:
             self._record(session, "ceremony.refused", session=row.session, reason=against)
