@@ -139,6 +139,19 @@ def test_no_secret_of_a_ceremony_is_anywhere_in_the_clear(course: Course) -> Non
     assert found_in(course.places, needles) == []
 
 
+def test_every_log_tells_the_course_and_verifies(federation: CeremonyFederation, course: Course) -> None:
+    """Who approved, cedar as a present holder also what it took no part in; what was made; which shares are deleted."""
+    federation.require_sound_audits()
+    sessions = [step.done["ceremony_id"] for step in course.steps]
+    ended = {one["session"]: one["state"] for one in federation.events(federation.coordinator, "ceremony.ended")}
+    assert [ended[session] for session in sessions] == ["done"] * len(sessions)
+    for name, parts in {"ash": (0, 1, 2, 3), "cedar": (0, 1, 2, 3), "dill": (2, 3)}.items():
+        node = federation.nodes[name]
+        approved = [one["session"] for one in federation.events(node, "ceremony.approved")]
+        assert [session for session in approved if session in sessions] == [sessions[part] for part in parts]
+    assert [one["generation"] for one in federation.events(federation.nodes["ash"], "key_share.deleted")][:2] == [1, 2]
+
+
 # -- people ------------------------------------------------------------------------------------------------------------
 
 
