@@ -1,10 +1,10 @@
 """Key ceremonies in a federation of real processes: asked for, approved, watched, cut off, and looked at afterwards."""
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -33,9 +33,13 @@ class CeremonyFederation(LocalFederation):
         """Start the coordinator and these nodes."""
         self.init_coordinator()
         self.coordinator.start()
-        with ThreadPoolExecutor(2) as pool:
-            joined = list(pool.map(lambda name: self.add_node(name, extra_toml=toml, start=False), names))
-        for node in joined:  # from this thread: a daemon dies with the thread that has started it
+        for name in names:
+            node = self.new_node(name)
+            keyed(node, "init")
+            with (node.home / "node.toml").open("a") as settings:
+                settings.write(toml)
+            invited = jointrisk("coordinator", "--home", self.coordinator.home, "invite", name, "--json")
+            keyed(node, "join", parsed(invited)["token"])
             node.start(wait=False)
         self.wait_online()
 
@@ -175,6 +179,13 @@ class CeremonyFederation(LocalFederation):
         """Return the fields of the entries of one kind in a daemon's audit log, in order."""
         words = ("audit", "list", "--event", event, "--last", "1000", "--json")
         return [entry["fields"] for entry in parsed(jointrisk(daemon.role, "--home", daemon.home, *words))]
+
+
+def keyed(daemon: Daemon, *words: object) -> None:
+    """Run a command that needs a daemon's master key; it must end well."""
+    descriptor = os.open(daemon.key_file, os.O_RDONLY)  # closed by the command
+    ended = jointrisk(daemon.role, "--home", daemon.home, *words, "--master-key-fd", descriptor)
+    assert ended.code == 0, ended
 
 
 def parsed(ended: Ended) -> Any:
