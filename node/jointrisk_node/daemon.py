@@ -10,7 +10,6 @@ import structlog
 
 from jointrisk import __version__
 from jointrisk.clock import utc_now
-from jointrisk.errors import JointriskError, UnavailableError
 from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.guard import Guard
@@ -25,6 +24,7 @@ from jointrisk.rpc.v1 import (
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
+from jointrisk_node.attempts import attempt
 from jointrisk_node.contracts import ContractDesk, ContractLedger
 from jointrisk_node.coordinator_channel import CoordinatorChannel
 from jointrisk_node.database import open_database
@@ -235,12 +235,7 @@ async def _keep_membership(parts: _Parts, settings: NodeSettings) -> None:
 async def _keep_contract(parts: _Parts) -> None:
     """Fetch the newest contract at the start and whenever a newer one is announced."""
     while True:
-        try:
-            await parts.desk.refresh()
-        except UnavailableError as error:
-            log.info("contract.coordinator_unavailable", reason=error.message)
-        except JointriskError as error:
-            log.warning("contract.not_current", code=error.code, reason=error.message)
+        await attempt("contract", parts.desk.refresh())
         await parts.news.contract.wait()
         parts.news.contract.clear()
 
@@ -249,14 +244,7 @@ async def _keep_models(parts: _Parts, settings: NodeSettings) -> None:
     """Fetch models at the start, whenever a newer one is announced, and again where that failed."""
     while True:
         parts.news.model.clear()
-        try:
-            await parts.models.refresh()
-        except UnavailableError as error:
-            log.info("model.coordinator_unavailable", reason=error.message)
-        except JointriskError as error:
-            log.warning("model.not_current", code=error.code, reason=error.message)
-        except OSError as error:
-            log.warning("model.not_stored", reason=error.strerror)
+        await attempt("model", parts.models.refresh())
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.membership.roster_poll.total_seconds()):
                 await parts.news.model.wait()

@@ -19,6 +19,7 @@ from jointrisk.foreign_text import printable
 from jointrisk.oprf.ceremony import SignedMessage, Terms
 from jointrisk.rpc.documents import from_message, to_message
 from jointrisk.rpc.v1 import ceremony_pb2 as pb
+from jointrisk_node.attempts import attempt
 from jointrisk_node.holder.participation import BoardView, CeremonyDesk
 from jointrisk_node.holder.transcripts import Transcript
 
@@ -73,14 +74,7 @@ class CeremonyLink:
         """Read the board whenever something has happened on it, and now and then."""
         while True:
             changed.clear()
-            try:
-                await self.step()
-            except UnavailableError as error:
-                log.info("ceremony.coordinator_unavailable", reason=error.message)
-            except JointriskError as error:
-                log.warning("ceremony.not_current", code=error.code, reason=error.message)
-            except Exception as error:  # noqa: BLE001 - whatever a coordinator answers, this goes on with its next word
-                log.error("ceremony.failed", error=type(error).__name__)  # noqa: TRY400 - its text could hold anything
+            await attempt("ceremony", self.step())
             try:
                 async with asyncio.timeout(every.total_seconds()):
                     await changed.wait()

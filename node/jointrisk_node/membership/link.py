@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
-from jointrisk.errors import CorruptError, JointriskError, NotFoundError, UnavailableError
+from jointrisk.errors import CorruptError, NotFoundError
 from jointrisk.federation.certificates import (
     KeyPair,
     certificate_from_der,
@@ -25,6 +25,7 @@ from jointrisk.foreign_text import printable
 from jointrisk.rpc.documents import from_message, to_message
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import membership_pb2 as pb
+from jointrisk_node.attempts import attempt
 from jointrisk_node.membership.membership import Membership
 from jointrisk_node.membership.views import Candidate
 
@@ -155,8 +156,8 @@ class MembershipLink:
         """
         while True:
             announced.clear()
-            await self._step(self.refresh_roster, roster_changed)
-            await self._step(self.renew_if_due, renewed)
+            await attempt("membership", self._step(self.refresh_roster, roster_changed))
+            await attempt("membership", self._step(self.renew_if_due, renewed))
             try:
                 # Not wait_for, which can swallow a cancellation on Python 3.11.
                 async with asyncio.timeout(self._pause(every)):
@@ -165,14 +166,8 @@ class MembershipLink:
                 continue
 
     async def _step(self, act: Callable[[], Awaitable[bool]], then: Callable[[], Awaitable[None]]) -> None:
-        """Do one thing of the loop; what fails is logged and tried again at the next turn."""
-        try:
-            if await act():
-                await then()
-        except UnavailableError as error:
-            log.info("membership.coordinator_unavailable", reason=error.message)
-        except JointriskError as error:
-            log.warning("membership.not_current", code=error.code, reason=error.message)
+        if await act():
+            await then()
 
     async def _approve(self, candidate: Candidate, compared: str) -> pb.ApproveResponse:
         signed = await asyncio.to_thread(self._membership.approval_of, candidate, compared)
