@@ -66,7 +66,7 @@ def test_a_home_is_made_once_and_stays_private(tmp_path: Path, role: str) -> Non
 
 WORDS = [
     ("join", 2, "Missing argument"),
-    ("run --master-key-fd 99", 2, "file descriptor 99 to be open"),
+    ("run --master-key-fd 99999", 2, "file descriptor 99999 to be open"),
     ("run --master-key-fd x", 2, "not a valid integer"),
     ("frobnicate", 2, "No such command"),
     ("data check", 3, "no feature contract of its federation yet"),
