@@ -233,8 +233,7 @@ class BulletinBoard:
     def holders(self) -> frozenset[str]:
         """Return who holds a share of the newest generation."""
         with self._lock, self._store.reading() as session:
-            key = self._key(session)
-        return frozenset(dict(key.holders)) if key else frozenset()
+            return PresentHolders.of(self._key(session)).names
 
     def generations(self, after: int) -> list[CeremonyView]:
         """Return the ceremonies that made generations newer than one, the oldest first."""
@@ -273,8 +272,7 @@ class BulletinBoard:
         return outcome.key if outcome else None
 
     def _waiting_for(self, session: Session, row: CeremonyRow, terms: Terms) -> tuple[str, ...]:
-        key = self._key(session) if terms.old_generation else None
-        present = PresentHolders(frozenset(dict(key.holders)), key.threshold) if key else PresentHolders()
+        present = PresentHolders.of(self._key(session) if terms.old_generation else None)
         return tuple(waiting_for(terms.identities, present, ledger.approvals(session, row)))
 
     def _conclude(self, session: Session, row: CeremonyRow, board: Board) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from jointrisk.federation.document import Digest, Document, HexId, Name
 from jointrisk.federation.signing import Signed, sign_document, verify_document
+from jointrisk.oprf.ceremony import GroupKey
 
 CEREMONY_APPROVAL = "ceremony-approval"
 """The kind of a signed approval of a ceremony."""
@@ -43,6 +44,11 @@ class PresentHolders:
 
     names: frozenset[str] = frozenset()
     threshold: int = 0
+
+    @classmethod
+    def of(cls, key: GroupKey | None) -> "PresentHolders":
+        """Return the holders of a generation; none where there is none yet."""
+        return cls(frozenset(dict(key.holders)), key.threshold) if key else cls()
 
 
 def sign_ceremony_approval(approval: CeremonyApproval, key: Ed25519PrivateKey) -> Signed:

@@ -12,7 +12,12 @@ from datetime import timedelta
 from jointrisk.ceremony_suite import CeremonySuite
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import ConflictError, InvalidInputError, RefusedError
-from jointrisk.federation.ceremony_approval import CeremonyApproval, sign_ceremony_approval, waiting_for
+from jointrisk.federation.ceremony_approval import (
+    CeremonyApproval,
+    PresentHolders,
+    sign_ceremony_approval,
+    waiting_for,
+)
 from jointrisk.federation.fingerprint import same_terms, terms_fingerprint
 from jointrisk.federation.signing import Signed
 from jointrisk.masterkey import MasterKey
@@ -32,7 +37,7 @@ from jointrisk.throttle import Throttle
 from jointrisk_node.holder.ledger import GenerationLedger, bound_to, newest_in, see, seen, unfinished
 from jointrisk_node.holder.rules import Standing, objection
 from jointrisk_node.holder.tables import CeremonySeen
-from jointrisk_node.holder.transcripts import Transcript, approvers, committed, present_holders, require_rightful
+from jointrisk_node.holder.transcripts import Transcript, approvers, committed, require_rightful
 from jointrisk_node.membership.membership import Membership
 
 _LONGEST_OBJECTION = 500
@@ -288,9 +293,7 @@ class CeremonyDesk:
         )
 
     def _concerned(self, session: Session, terms: Terms) -> bool:
-        present = newest_in(session)
-        holders = dict(present.holders) if present else {}
-        return self._membership.member_id in terms.identities or self._membership.member_id in holders
+        return self._membership.member_id in {*terms.identities, *PresentHolders.of(newest_in(session)).names}
 
     def _approve(self, session: Session, row: CeremonySeen, terms: Terms) -> Signed:
         approval = CeremonyApproval(
@@ -310,7 +313,7 @@ class CeremonyDesk:
         sign, suite = self._membership.keys.identity().sign, CeremonySuite()
         if row.party is not None:
             return Party.restore(self._master.open(_name(row), row.party), sign=sign, suite=suite)
-        if waiting_for(view.terms.identities, present_holders(newest_in(session)), self.approvers(view)):
+        if waiting_for(view.terms.identities, PresentHolders.of(newest_in(session)), self.approvers(view)):
             return None
         name = self._membership.member_id
         deals = any(dealer.name == name for dealer in view.terms.old_dealers)

@@ -51,13 +51,8 @@ def require_rightful(transcript: Transcript, standing: Standing) -> None:
     if against := objection(transcript.terms, standing):
         raise CorruptError(f"a transcript on the board breaks a rule: {against}")
     approved = approvers(transcript.terms, transcript.approvals, standing.identities)
-    if missing := waiting_for(transcript.terms.identities, present_holders(standing.present), approved):
+    if missing := waiting_for(transcript.terms.identities, PresentHolders.of(standing.present), approved):
         raise CorruptError(f"a transcript on the board lacks approvals of: {', '.join(missing)}")
-
-
-def present_holders(key: GroupKey | None) -> PresentHolders:
-    """Return the holders of a generation; none before the first."""
-    return PresentHolders(frozenset(dict(key.holders)), key.threshold) if key else PresentHolders()
 
 
 def approvers(terms: Terms, approvals: Iterable[Signed], identities: Mapping[str, frozenset[bytes]]) -> list[str]:
