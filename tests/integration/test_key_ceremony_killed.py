@@ -46,9 +46,9 @@ def victims(federation: CeremonyFederation, who: str) -> list[Daemon]:
     return [daemon for daemon in federation.daemons if who in {daemon.name, EVERYTHING}]
 
 
-def interrupted(federation: CeremonyFederation, what: str, who: str, count: int) -> Status:
+def interrupted(federation: CeremonyFederation, what: str, who: str, count: int, *options: object) -> Status:
     """Hold a ceremony in which somebody is killed at so many messages and started again; return it at its end."""
-    ceremony = federation.propose(what)
+    ceremony = federation.propose(what, *options)
     federation.wait_for_messages(ceremony, count)
     for daemon in victims(federation, who):
         daemon.kill()
@@ -115,6 +115,33 @@ def test_a_kill_at_every_step_changes_nothing(federation: CeremonyFederation, wh
         assert (done["group_key"] == before["group_key"]) == (what == "refresh"), f"{who} at {count}"
         assert done["generation"] == before["generation"] + 1, f"{who} at {count}"
     federation.require_sound_audits()
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeremonyFederation]:
+    """Five members that hold a key, 3 of 5, and ask no person."""
+    root = tmp_path_factory.mktemp("ceremony-of-five") / "federation"
+    with CeremonyFederation(root, founding_members=len(MORE_MEMBERS)) as made:
+        made.populate(MORE_MEMBERS, UNATTENDED)
+        first = made.propose("start", "--threshold", 3, "--holders", ",".join(MORE_MEMBERS))
+        require_one_key(made, first)
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("what", "steps"), [("rotate", 20), ("reshare", 18)])
+def test_a_kill_at_every_step_among_five_changes_nothing(five: CeremonyFederation, what: str, steps: int) -> None:
+    """3 of 5, at each number of messages another victim in turn; in a resharing three deal and the places change."""
+    victims_in_turn = ("coordinator", *MORE_MEMBERS, EVERYTHING)
+    for count in range(steps):
+        before, who = five.status(), victims_in_turn[count % len(victims_in_turn)]
+        holders = [*before["holders"][1:], before["holders"][0]]
+        options = ("--threshold", 3, "--holders", ",".join(holders)) if what == "reshare" else ()
+        done = interrupted(five, what, who, count, *options)
+        assert (done["group_key"] == before["group_key"]) == (what == "reshare"), f"{who} at {count}"
+        assert done["generation"] == before["generation"] + 1, f"{who} at {count}"
+    five.require_sound_audits()
 
 
 # -- a storm -----------------------------------------------------------------------------------------------------------
