@@ -258,7 +258,7 @@ async def test_a_removed_member_is_cut_off_and_stays_out(arena: Arena) -> None:
             with pytest.raises(RefusedError, match="not one of a current member"):
                 await call(getattr(MembershipServiceStub(opened), method), request)
             await arena.recorded(before, "rpc.refused", caller="leaver", method=SERVICE + method)
-    # Without a greeting: gRPC's client loses the refusal when it writes to a stream that is refused already (grpc#36066).
+    # Without a greeting: gRPC's client loses the refusal of a stream when it writes to it too late (grpc/grpc#36066).
     async with leaver.stream(greeted=False) as again:
         assert type(await again.refusal()) is RefusedError
     await arena.recorded(before, "rpc.refused", caller="leaver", method="/jointrisk.v1.TrainingService/Exchange")
