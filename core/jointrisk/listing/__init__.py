@@ -18,7 +18,7 @@ docs/protocol.md, section 4, is the normative text::
                                                                               looks up the tag, opens each
 
 Modules: `derive` (witness, tag, key), `label` (what is sealed), `pseudonym` (what merges one lender's entries),
-`record` (seal, open), `stamp` (distinct lenders), `log` (hash chain), `head` (signed heads, forks), `packed` (how entries
+`record` (seal, open), `stamp` (distinct lenders), `log` (hash chain), `head` (signed heads, forks), `packed` (how they
 travel).
 
 Warnings:
