@@ -32,6 +32,7 @@ _APPEND_BYTE = bytes([_APPEND])
 _DELETED_BYTE = bytes([_DELETED])
 _MARKS = {kind.value: kind for kind in EntryKind if kind is not EntryKind.APPEND}
 _MARK_BYTES = {kind: bytes([byte]) for byte, kind in _MARKS.items()}
+_LENGTHS = {_APPEND: PACKED_APPEND_LENGTH, _DELETED: PACKED_DELETED_LENGTH, **dict.fromkeys(_MARKS, PACKED_MARK_LENGTH)}
 
 Packable = tuple[Entry, bytes | None]
 """An entry of the log, and its record where it is there."""
@@ -77,6 +78,48 @@ def unpack(data: bytes) -> Iterator[Packable]:
         yield item
 
 
+def starts(data: bytes) -> list[int]:
+    """Return where each entry of a stretch begins, without computing a hash.
+
+    Raises:
+        CorruptError: there is an unknown kind, or less than a whole entry at the end.
+    """
+    found, at = [], 0
+    try:
+        while at < len(data):
+            found.append(at)
+            at += _LENGTHS[data[at]]
+    except KeyError:
+        raise CorruptError(f"expected an entry of a known kind, got kind {data[at]}") from None
+    if at > len(data):
+        raise CorruptError("expected whole entries, got a part of one at the end")
+    return found
+
+
+def without_records(data: bytes, places: Iterable[int] | None = None) -> bytes:
+    """Return a stretch with hashes in place of records.
+
+    Args:
+        data: whole entries.
+        places: the entries whose records go, counted from the stretch's first; None for all. What has no record stays.
+
+    Raises:
+        CorruptError: they are no entries.
+    """
+    at = starts(data)
+    chosen = frozenset(range(len(at)) if places is None else places)
+    ends = [*at[1:], len(data)]
+    parts = (
+        _gone(data[start:end]) if place in chosen else data[start:end]
+        for place, (start, end) in enumerate(zip(at, ends, strict=True))
+    )
+    return b"".join(parts)
+
+
+def _gone(packed: bytes) -> bytes:
+    return _DELETED_BYTE + record_hash(packed[1:]) if packed[0] == _APPEND else packed
+
+
 @dataclass(frozen=True, slots=True)
 class Offered:
     """An entry as a lister brings it. The `repr` shows nothing of it.
@@ -113,7 +156,7 @@ def unpack_appends(data: bytes) -> list[Offered]:
     Raises:
         InvalidInputError: there is no entry, a part of one, or more than `MOST_ITEMS`.
     """
-    return [_offered(data[at : at + OFFERED_LENGTH]) for at in _starts(data, OFFERED_LENGTH, "entries")]
+    return [_offered(data[at : at + OFFERED_LENGTH]) for at in _places(data, OFFERED_LENGTH, "entries")]
 
 
 def _offered(data: bytes) -> Offered:
@@ -132,10 +175,10 @@ def unpack_ids(data: bytes) -> list[bytes]:
     Raises:
         InvalidInputError: there is none, a part of one, or more than `MOST_ITEMS`.
     """
-    return [data[at : at + ENTRY_ID_LENGTH] for at in _starts(data, ENTRY_ID_LENGTH, "entry ids")]
+    return [data[at : at + ENTRY_ID_LENGTH] for at in _places(data, ENTRY_ID_LENGTH, "entry ids")]
 
 
-def _starts(data: bytes, length: int, what: str) -> range:
+def _places(data: bytes, length: int, what: str) -> range:
     if not data or len(data) % length or len(data) > MOST_ITEMS * length:
         raise InvalidInputError(f"expected 1 to {MOST_ITEMS} {what} of {length} bytes, got {len(data)} bytes")
     return range(0, len(data), length)
