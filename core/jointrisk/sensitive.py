@@ -27,7 +27,8 @@ def is_sensitive(name: str) -> bool:
     if not words or words[-1] in _HARMLESS_ENDS:
         return False
     stems = [word.removesuffix("s") for word in words]
-    return any(stem in _WORDS for stem in stems) or _names_a_key(stems)
+    whole = [*words, *(word.removesuffix("es") for word in words)]
+    return not _WORDS.isdisjoint([*whole, *stems]) or _names_a_key(stems)
 
 
 def _names_a_key(stems: list[str]) -> bool:

@@ -32,6 +32,8 @@ from jointrisk.sensitive import is_sensitive
         "identifier",
         "identifiers",
         "public_key_secret",
+        "witness",
+        "witnesses",
         "credentials",
     ],
 )

@@ -8,6 +8,7 @@ from sqlalchemy import MetaData
 from jointrisk_node.store import Base
 
 TABLE_MODULES: Final[tuple[str, ...]] = (
+    "jointrisk_node.audit_journal.tables",
     "jointrisk_node.contracts.tables",
     "jointrisk_node.holder.tables",
     "jointrisk_node.membership.tables",
