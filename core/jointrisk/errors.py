@@ -53,6 +53,12 @@ class RefusedError(JointriskError):
     exit_code = 5
 
 
+class QuotaError(RefusedError):
+    """More was asked for than the other side grants at present."""
+
+    code = "quota"
+
+
 class UnauthenticatedError(JointriskError):
     """Who is asking could not be proven: certificate, token, signature."""
 

@@ -8,7 +8,7 @@ kept running.
 import os
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from jointrisk.errors import InvalidInputError, TooLargeError
 
@@ -20,6 +20,14 @@ _CHUNKS_PER_CORE = 4  # A core that others use, too, holds up less.
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+class Spread(Protocol):
+    """How work on many elements is spread: cuts the items in chunks and returns the results in the chunks' order."""
+
+    def __call__(self, work: Callable[[Sequence[_Item]], _Result], items: Sequence[_Item], /) -> list[_Result]:
+        """Work on all chunks. The first error of one ends the whole."""
+        ...
 
 
 def require_batch(items: Sized) -> None:
@@ -51,9 +59,11 @@ def in_chunks(work: Callable[[Sequence[_Item]], _Result], items: Sequence[_Item]
         return list(pool.map(work, chunks))
 
 
-def map_items(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """Return the function's result for each item, in order, computed on all cores."""
-    done = in_chunks(lambda chunk: [function(item) for item in chunk], items)
+def map_items(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], spread: Spread = in_chunks
+) -> list[_Result]:
+    """Return the function's result for each item, in order, computed on all cores unless it is spread otherwise."""
+    done = spread(lambda chunk: [function(item) for item in chunk], items)
     return [result for chunk in done for result in chunk]
 
 

@@ -11,7 +11,7 @@ from hashlib import sha512
 
 from jointrisk.errors import InvalidInputError
 from jointrisk.oprf import group
-from jointrisk.oprf.bulk import in_chunks
+from jointrisk.oprf.bulk import Spread, in_chunks
 from jointrisk.oprf.group import Element, Randomness, Scalar
 from jointrisk.oprf.suite import VOPRF, Suite, length_prefixed
 
@@ -56,6 +56,7 @@ def prove(
     after: Sequence[Element],
     randomness: Randomness,
     suite: Suite = VOPRF,
+    spread: Spread = in_chunks,
 ) -> Proof:
     """Prove that ``after`` is ``before`` multiplied with the private key, element for element (GenerateProof).
 
@@ -65,6 +66,7 @@ def prove(
         after: the evaluated elements, as many.
         randomness: a nonce is drawn. Two proofs with one nonce give away the key.
         suite: the mode.
+        spread: how the work is spread.
 
     Raises:
         InvalidInputError: there are none, too many, not as many on both sides, or one of ``before`` is no element.
@@ -72,7 +74,7 @@ def prove(
     public_key = group.multiply_base(private_key)
     weigh = _weights(public_key, suite)
     _require_pairs(before, after)
-    summed = _sum(in_chunks(lambda chunk: _weighted_before(weigh, chunk), _numbered(before, after)))
+    summed = _sum(spread(lambda chunk: _weighted_before(weigh, chunk), _numbered(before, after)))
     image = group.multiply(private_key, summed)  # ComputeCompositesFast: the key saves the second sum
     nonce = group.random_scalar(randomness)
     commitments = group.multiply_base(nonce), group.multiply(nonce, summed)

@@ -9,7 +9,7 @@ from functools import partial
 
 from jointrisk.errors import InvalidInputError
 from jointrisk.oprf import dleq, group
-from jointrisk.oprf.bulk import map_items, require_batch
+from jointrisk.oprf.bulk import Spread, in_chunks, map_items, require_batch
 from jointrisk.oprf.dleq import Proof
 from jointrisk.oprf.group import Element, Randomness, Scalar
 from jointrisk.oprf.sharing import lagrange
@@ -35,6 +35,7 @@ def evaluate_share(
     quorum: Collection[int],
     blinded: Sequence[bytes],
     randomness: Randomness,
+    spread: Spread = in_chunks,
 ) -> Evaluation:
     """Answer a batch with a share of the key, weighted for the quorum that was asked.
 
@@ -47,6 +48,7 @@ def evaluate_share(
         quorum: the indices of all that are asked, this holder's among them.
         blinded: the elements as they came, checked here.
         randomness: the proof's nonce is drawn.
+        spread: how the work is spread.
 
     Raises:
         InvalidInputError: the holder is not in the quorum, an index is there twice or is none, the batch is empty, or
@@ -56,22 +58,28 @@ def evaluate_share(
     coefficients = lagrange(quorum)
     if index not in coefficients:
         raise InvalidInputError("expected a quorum with this holder in it, got one without")
-    return evaluate(group.scalar_multiply(coefficients[index], share), blinded, randomness)
+    return evaluate(group.scalar_multiply(coefficients[index], share), blinded, randomness, spread=spread)
 
 
-def evaluate(private_key: Scalar, blinded: Sequence[bytes], randomness: Randomness, suite: Suite = VOPRF) -> Evaluation:
+def evaluate(
+    private_key: Scalar,
+    blinded: Sequence[bytes],
+    randomness: Randomness,
+    suite: Suite = VOPRF,
+    spread: Spread = in_chunks,
+) -> Evaluation:
     """Answer a batch with a whole key and a proof (RFC 9497 section 3.3.2, BlindEvaluate).
 
     Raises:
         InvalidInputError: the batch is empty, or one of its elements is not valid.
         TooLargeError: the batch has too many elements.
     """
-    elements = evaluate_unproven(private_key, blinded)
+    elements = evaluate_unproven(private_key, blinded, spread)
     before = [Element(one) for one in blinded]
-    return Evaluation(elements, dleq.prove(private_key, before, elements, randomness, suite))
+    return Evaluation(elements, dleq.prove(private_key, before, elements, randomness, suite, spread))
 
 
-def evaluate_unproven(private_key: Scalar, blinded: Sequence[bytes]) -> tuple[Element, ...]:
+def evaluate_unproven(private_key: Scalar, blinded: Sequence[bytes], spread: Spread = in_chunks) -> tuple[Element, ...]:
     """Multiply each element with the key (RFC 9497 section 3.3.1, BlindEvaluate), without a proof.
 
     Raises:
@@ -80,4 +88,4 @@ def evaluate_unproven(private_key: Scalar, blinded: Sequence[bytes]) -> tuple[El
     """
     require_batch(blinded)
     # The multiplication refuses what is no element in canonical form, and the identity: its product is the identity.
-    return tuple(map_items(partial(group.multiply, private_key), [Element(one) for one in blinded]))
+    return tuple(map_items(partial(group.multiply, private_key), [Element(one) for one in blinded], spread))
