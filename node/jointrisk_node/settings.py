@@ -10,6 +10,7 @@ from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
 from jointrisk_node.data import DataSettings
 from jointrisk_node.scoring import ScoringSettings
+from jointrisk_node.signals import SignalSettings
 
 
 class MembershipSettings(Settings):
@@ -49,6 +50,7 @@ class NodeSettings(Settings):
     scoring: ScoringSettings = ScoringSettings()
     membership: MembershipSettings = MembershipSettings()
     ceremonies: CeremonySettings = CeremonySettings()
+    signals: SignalSettings = SignalSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 

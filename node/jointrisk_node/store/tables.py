@@ -13,6 +13,7 @@ TABLE_MODULES: Final[tuple[str, ...]] = (
     "jointrisk_node.holder.tables",
     "jointrisk_node.membership.tables",
     "jointrisk_node.models.tables",
+    "jointrisk_node.signals.tables",
 )
 """Every module with tables on ``Base``, such as ``jointrisk_node.joining``; a new one is added here."""
 
