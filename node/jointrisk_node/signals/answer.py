@@ -201,9 +201,7 @@ def _told_apart(group: Sequence[_Said]) -> list[_Statement]:
         by_tag[one.record.sealed.tag].append(one)
     # Disputed ones first: which entry under one tag goes with which under another is not told, and does not matter.
     ranks = [sorted(under, key=lambda one: not one.held) for under in by_tag.values()]
-    return [
-        _statement([under[rank] for under in ranks if rank < len(under)]) for rank in range(max(map(len, ranks)))
-    ]
+    return [_statement([under[rank] for under in ranks if rank < len(under)]) for rank in range(max(map(len, ranks)))]
 
 
 def _statement(said: Sequence[_Said]) -> _Statement:
