@@ -8,9 +8,11 @@ from sqlalchemy import MetaData
 from jointrisk_node.store import Base
 
 TABLE_MODULES: Final[tuple[str, ...]] = (
+    "jointrisk_node.asking.tables",
     "jointrisk_node.audit_journal.tables",
     "jointrisk_node.contracts.tables",
     "jointrisk_node.holder.tables",
+    "jointrisk_node.listings.tables",
     "jointrisk_node.membership.tables",
     "jointrisk_node.models.tables",
     "jointrisk_node.signals.tables",
