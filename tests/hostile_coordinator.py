@@ -27,6 +27,10 @@ _PATIENCE = 40.0
 _SERVICE = "jointrisk.v1.TrainingService"
 
 
+class EndedError(AssertionError):
+    """The node has ended the stream."""
+
+
 class HostileStream:
     """One node's stream, as the coordinator has it.
 
@@ -59,7 +63,7 @@ class HostileStream:
             async for frame in self._requests:
                 if frame.WhichOneof("frame") == kind:
                     return frame
-        raise AssertionError(f"the node ended the stream before a {kind} came")
+        raise EndedError(f"the node ended the stream before a {kind} came")
 
     async def broken_off(self) -> list[pb.NodeFrame]:
         """Return what the node still says until it ends the stream."""
@@ -136,16 +140,26 @@ class HostileCoordinator:
 
     @asynccontextmanager
     async def stream(self, *, welcomed: bool = True) -> AsyncIterator[HostileStream]:
-        """Return the next stream that the node opens, after its Hello; ``welcomed``: and a Welcome."""
-        async with asyncio.timeout(_PATIENCE):
-            stream = await self._calls.get()
+        """Return the next stream on which the node says Hello; ``welcomed``: and say Welcome."""
+        stream = await self._greeted()
         try:
-            await stream.greet()
             if welcomed:
                 stream.welcome()
             yield stream
         finally:
             stream.end()
+
+    async def _greeted(self) -> HostileStream:
+        """Return the next stream with a Hello. A node that reconnects may have given one up before it said anything."""
+        while True:
+            async with asyncio.timeout(_PATIENCE):
+                stream = await self._calls.get()
+            try:
+                await stream.greet()
+            except (EndedError, aio.AbortError, aio.UsageError):
+                stream.end()
+            else:
+                return stream
 
     async def _exchange(self, requests: AsyncIterator[pb.NodeFrame], _: Any) -> AsyncIterator[bytes]:
         stream = HostileStream(requests)

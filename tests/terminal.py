@@ -7,6 +7,8 @@ import signal
 import sys
 import time
 
+_IMPATIENCE = 5.0
+
 
 class Terminal:
     """A Python program on a pseudo terminal of its own, as a person would run it.
@@ -38,10 +40,13 @@ class Terminal:
         os.write(self._descriptor, text.encode() + b"\n")
 
     def end(self, number: int = 0) -> int:
-        """Send a signal, if any, read to the end, and return the exit code."""
+        """Send a signal, if any, read to the end, and return the exit code.
+
+        As a person presses Ctrl-C again when nothing happens, the signal is sent again every few seconds.
+        """
         if number:
             os.kill(self._pid, number)
-        while self._read():
+        while self._read_within(_IMPATIENCE, number):
             pass
         os.close(self._descriptor)
         self._ended = True
@@ -51,6 +56,12 @@ class Terminal:
         """Kill the command if it still runs."""
         if not self._ended:
             self.end(signal.SIGKILL)
+
+    def _read_within(self, seconds: float, number: int) -> bool:
+        if number:
+            while not select.select([self._descriptor], [], [], seconds)[0]:
+                os.kill(self._pid, number)
+        return self._read()
 
     def _read(self) -> bool:
         try:
