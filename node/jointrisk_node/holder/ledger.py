@@ -137,6 +137,22 @@ class GenerationLedger:
             share.sealed, share.deleted_at = None, now
         return [share.generation for share in rows]
 
+    def delete_epochs_in(self, session: Session, known_before: datetime, now: datetime) -> Sequence[int]:
+        """Delete this node's shares of epochs that a later one has replaced long ago; return of which generations.
+
+        Args:
+            session: the transaction.
+            known_before: an epoch is replaced long ago when this node knew a generation of a later one by then.
+            now: the time.
+        """
+        known = select(func.max(GenerationKept.epoch)).where(GenerationKept.verified_at <= known_before)
+        chosen = select(KeyShare).join(GenerationKept, GenerationKept.generation == KeyShare.generation)
+        chosen = chosen.where(GenerationKept.epoch < known.scalar_subquery(), KeyShare.sealed.is_not(None))
+        rows = session.scalars(chosen.order_by(KeyShare.generation)).all()
+        for share in rows:
+            share.sealed, share.deleted_at = None, now
+        return [share.generation for share in rows]
+
     @staticmethod
     def _older(session: Session, epoch: int, before: int) -> Sequence[KeyShare]:
         chosen = select(KeyShare).join(GenerationKept, GenerationKept.generation == KeyShare.generation)
