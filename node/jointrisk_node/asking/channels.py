@@ -1,0 +1,114 @@
+"""Channels to holders: one to each, over mutual TLS, to the address in the roster."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from jointrisk.errors import JointriskError, UnavailableError
+from jointrisk.federation.certificates import KeyPair
+from jointrisk.federation.names import member_server_name
+from jointrisk.foreign_text import printable
+from jointrisk.rpc.channel import channel
+from jointrisk.rpc.errors import from_rpc
+from jointrisk.rpc.v1 import evaluation_pb2 as pb
+from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
+from jointrisk_node.membership.membership import Membership
+
+_LONGEST_TEXT = 300
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    address: str
+    channel: aio.Channel
+    stub: Any
+
+
+class PeerChannels:
+    """Calls of holders. A channel is opened when it is needed, and again when the holder's address has changed.
+
+    For the event loop's thread. gRPC keeps connections alive with pings, and makes them again where they broke.
+
+    Args:
+        membership: the roster, the CA, this node's certificate.
+    """
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._pair: KeyPair | None = None
+        self._lines: dict[str, _Line] = {}
+
+    async def evaluate(self, member: str, request: pb.EvaluateRequest, within: timedelta) -> pb.EvaluateResponse:
+        """Ask a holder to evaluate.
+
+        Args:
+            member: the holder.
+            request: signed.
+            within: how long it is waited for.
+
+        Raises:
+            JointriskError: what a failed call stands for; its text is the holder's, made printable.
+            UnavailableError: the member is not in the roster, or has no address there.
+        """
+        stub = await self._stub(member)
+        try:
+            answer: pb.EvaluateResponse = await stub.Evaluate(request, timeout=within.total_seconds())
+        except grpc.RpcError as failure:
+            raise _shown(failure, member) from None
+        return answer
+
+    async def quota(self, member: str, epoch: int, within: timedelta) -> pb.Quota:
+        """Ask a holder what this node has left. Raises as `evaluate`."""
+        stub = await self._stub(member)
+        try:
+            quota: pb.Quota = await stub.GetQuota(pb.GetQuotaRequest(epoch=epoch), timeout=within.total_seconds())
+        except grpc.RpcError as failure:
+            raise _shown(failure, member) from None
+        return quota
+
+    async def reopen(self) -> None:
+        """Use the renewed certificate from here on; calls that go on may end."""
+        self._pair = None
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.channel.close(grace=_GRACE_SECONDS)
+
+    async def close(self) -> None:
+        """Close all channels."""
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.channel.close()
+
+    async def _stub(self, member: str) -> Any:
+        address = self._address(member)
+        line = self._lines.get(member)
+        if line is None or line.address != address:
+            self._lines[member] = opened = self._open(member, address)
+            if line is not None:
+                await line.channel.close(grace=_GRACE_SECONDS)
+            return opened.stub
+        return line.stub
+
+    def _address(self, member: str) -> str:
+        known = self._membership.trusted().get(member)
+        if known is None:
+            raise UnavailableError(f"{member}: not a member that this node trusts")
+        if not known.address:
+            raise UnavailableError(f"{member}: the roster has no address for it")
+        return known.address
+
+    def _open(self, member: str, address: str) -> _Line:
+        if self._pair is None:
+            self._pair = self._membership.transport()
+        name = member_server_name(member)
+        opened = channel(address, ca=self._membership.ca_pem, pair=self._pair, server_name=name)
+        return _Line(address, opened, EvaluationServiceStub(opened))
+
+
+def _shown(failure: grpc.RpcError, member: str) -> JointriskError:
+    error = from_rpc(failure, peer=member)
+    return type(error)(printable(error.message, _LONGEST_TEXT), remedy=printable(error.remedy, _LONGEST_TEXT))
