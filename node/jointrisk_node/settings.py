@@ -9,6 +9,7 @@ from jointrisk.logs import LogSettings
 from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
 from jointrisk_node.data import DataSettings
+from jointrisk_node.listings.settings import ListingsSettings
 from jointrisk_node.evaluations.settings import HolderSettings
 from jointrisk_node.scoring import ScoringSettings
 from jointrisk_node.signals import SignalSettings
@@ -51,6 +52,7 @@ class NodeSettings(Settings):
     scoring: ScoringSettings = ScoringSettings()
     membership: MembershipSettings = MembershipSettings()
     ceremonies: CeremonySettings = CeremonySettings()
+    listings: ListingsSettings = ListingsSettings()
     holder: HolderSettings = HolderSettings()
     signals: SignalSettings = SignalSettings()
     store: StoreSettings = StoreSettings()

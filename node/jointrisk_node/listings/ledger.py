@@ -1,7 +1,6 @@
 """Rows and entries of this lender's listings in the database: what is listed, and what shall become of it."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, select, update
@@ -11,7 +10,7 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.listing.record import Randomness
 from jointrisk.masterkey import MasterKey
 from jointrisk.store import AuditLog, Store
-from jointrisk_node.listings.rows import ListedRow
+from jointrisk_node.listings.kept import KnownRow, OwnRow, SealedEntry, SealedRow
 from jointrisk_node.listings.secret import RowVault, new_secret, open_vault
 from jointrisk_node.listings.tables import ListedRowKept, ListerSecret, OwnEntry
 
@@ -25,73 +24,6 @@ todo_now = case(
     else_="",
 )
 """What waits for the coordinator, from an entry's other columns; written with every change of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedEntry:
-    """An entry that has been sealed and is to be stored.
-
-    Attributes:
-        entry_id: its id, 16 bytes.
-        epoch: of the key that its identifier was evaluated with.
-        kind: of the identifier.
-        tag: what it is found under.
-        ciphertext: the sealed label.
-        witness: what it is appended with.
-    """
-
-    entry_id: bytes = field(repr=False)
-    epoch: int
-    kind: str
-    tag: bytes = field(repr=False)
-    ciphertext: bytes = field(repr=False)
-    witness: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SealedRow:
-    """A row with its entries.
-
-    Attributes:
-        row: what it says.
-        row_key: by its reference (`RowVault.row_key`).
-        content: digest of what it says (`RowVault.content`).
-        entries: one for each identifier.
-        held: it is in dispute.
-    """
-
-    row: ListedRow = field(repr=False)
-    row_key: bytes = field(repr=False)
-    content: bytes = field(repr=False)
-    entries: tuple[SealedEntry, ...] = field(repr=False)
-    held: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRow:
-    """A row that is listed.
-
-    Attributes:
-        row_key: by its reference.
-        content: digest of what it says.
-        state: listed, expired, withdrawing or withdrawn.
-        disputed: it is in dispute.
-    """
-
-    row_key: bytes = field(repr=False)
-    content: bytes = field(repr=False)
-    state: str
-    disputed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OwnRow:
-    """A row as it is listed, opened. The `repr` shows nothing of what it says."""
-
-    row: ListedRow = field(repr=False)
-    state: str
-    disputed: bool
-    epochs: tuple[int, ...]
 
 
 class ListingLedger:

@@ -13,7 +13,8 @@ from typing import Final
 from jointrisk.clock import Clock
 from jointrisk.errors import ConflictError, JointriskError, UnavailableError
 from jointrisk_node.listings.examining import MOST_TOLD, NumberedRow, RefusedRow
-from jointrisk_node.listings.ledger import KnownRow, ListingLedger, SealedRow
+from jointrisk_node.listings.kept import KnownRow, SealedRow
+from jointrisk_node.listings.ledger import ListingLedger
 from jointrisk_node.listings.rows import BrokenRuleError, ListedRow, read_row
 from jointrisk_node.listings.sealing import IDENTIFIERS_AT_ONCE, Sealer
 from jointrisk_node.listings.settings import ListingsSettings

@@ -8,7 +8,7 @@ from jointrisk.identifiers import Identifier
 from jointrisk.listing.derive import ListingKeys
 from jointrisk.listing.label import MemberKind
 from jointrisk.listing.record import Randomness, new_entry_id, seal
-from jointrisk_node.listings.ledger import SealedEntry, SealedRow
+from jointrisk_node.listings.kept import SealedEntry, SealedRow
 from jointrisk_node.listings.rows import ListedRow
 from jointrisk_node.listings.secret import RowVault
 
