@@ -10,6 +10,7 @@ from jointrisk_coordinator.store import Base
 TABLE_MODULES: Final[tuple[str, ...]] = (
     "jointrisk_coordinator.ceremonies.tables",
     "jointrisk_coordinator.contracts.tables",
+    "jointrisk_coordinator.listings.tables",
     "jointrisk_coordinator.membership.tables",
     "jointrisk_coordinator.registry.tables",
     "jointrisk_coordinator.runs.tables",
