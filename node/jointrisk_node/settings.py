@@ -9,8 +9,8 @@ from jointrisk.logs import LogSettings
 from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
 from jointrisk_node.data import DataSettings
-from jointrisk_node.listings.settings import ListingsSettings
 from jointrisk_node.evaluations.settings import HolderSettings
+from jointrisk_node.listings.settings import ListingsSettings
 from jointrisk_node.scoring import ScoringSettings
 from jointrisk_node.signals import SignalSettings
 

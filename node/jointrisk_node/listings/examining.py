@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from jointrisk_node.data.cells import CellBatch, CellFile
+    from jointrisk_node.data.cells import CellFile
 
 Progress = Callable[[int], None]
 """Told from time to time how many rows have been checked."""
@@ -77,13 +77,11 @@ class Examined:
         columns: of the file.
         rows: how many there are.
         refusals: those that break a rule.
-        repeated: digests of references that stand more than once, ascending; uint64.
     """
 
     columns: tuple[str, ...]
     rows: int
     refusals: Refusals
-    repeated: "NDArray[np.uint64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,35 +123,25 @@ def examine(file: "CellFile", settings: ListingsSettings, today: date, progress:
         rows += len(batch.rows)
         if progress is not None:
             progress(rows)
-    repeated = _add_repeated(np.concatenate(digests), refusals)
-    return Examined(columns, rows, refusals, repeated)
+    _add_repeated(np.concatenate(digests), refusals)
+    return Examined(columns, rows, refusals)
 
 
 def sound_rows(file: "CellFile", examined: Examined) -> Iterator[Sequence[NumberedRow]]:
-    """Yield the rows of a file again, batch by batch, without those whose reference stands twice."""
+    """Yield the rows of a file again, batch by batch, without those that were refused."""
+    import numpy as np
+
+    refused = np.array(examined.refusals.numbers, dtype=np.int64)
     for batch in file.batches():
-        keep = _once(batch, examined.repeated)
-        yield [
-            NumberedRow(number, cells)
-            for number, cells, good in zip(
-                range(batch.first, batch.first + len(batch.rows)), batch.rows, keep, strict=True
-            )
-            if good
-        ]
+        numbers = np.arange(batch.first, batch.first + len(batch.rows))
+        keep = np.flatnonzero(~np.isin(numbers, refused))
+        yield [NumberedRow(batch.first + int(place), batch.rows[place]) for place in keep]
 
 
-def _add_repeated(digests: "NDArray[np.uint64]", refusals: Refusals) -> "NDArray[np.uint64]":
+def _add_repeated(digests: "NDArray[np.uint64]", refusals: Refusals) -> None:
     import numpy as np
 
     found, counts = np.unique(digests, return_counts=True)
-    repeated = found[counts > 1]
-    twice = np.flatnonzero(np.isin(digests, repeated)) + 1
+    twice = np.flatnonzero(np.isin(digests, found[counts > 1])) + 1
     for row in np.setdiff1d(twice, np.array(refusals.numbers, dtype=np.int64)):
         refusals.add(int(row), "reference", _TWICE)
-    return repeated
-
-
-def _once(batch: "CellBatch", repeated: "NDArray[np.uint64]") -> list[bool]:
-    import numpy as np
-
-    return [bool(one) for one in ~np.isin(batch.digests, repeated)]

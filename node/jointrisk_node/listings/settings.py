@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from jointrisk.identifiers.countries import COUNTRIES
 from jointrisk.listing.label import MemberKind
 from jointrisk.settings import Duration, Settings
 
@@ -15,6 +14,7 @@ class ListingsSettings(Settings):
     member_kind: MemberKind = Field(MemberKind.OTHER, description="What kind of lender this is; sealed in each entry.")
     country: str = Field(
         "CN",
+        pattern=r"^[A-Z]{2}$",
         description="ISO 3166-1 alpha-2 code for identifiers in rows without a country: who issued them, and where "
         "phone numbers without a country code are dialled.",
     )
@@ -51,10 +51,3 @@ class ListingsSettings(Settings):
     republish_every: Duration = Field(
         timedelta(seconds=30), description="After a rotation: the pause between them, so that lookups come first."
     )
-
-    @field_validator("country")
-    @classmethod
-    def _a_country(cls, country: str) -> str:
-        if country not in COUNTRIES:
-            raise ValueError("expected an ISO 3166-1 alpha-2 code, such as CN")
-        return country
