@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, JointriskError, UnavailableError
-from jointrisk.evaluation import Purpose, check_consent_reference
+from jointrisk.evaluation import Purpose
 from jointrisk.listing.derive import TAG_LENGTH
+from jointrisk_node.asking import Blame, Consent, Evaluated
 from jointrisk_node.signals.answer import NOTHING, Evidence, Signal, compose
 from jointrisk_node.signals.person import Person
-from jointrisk_node.signals.ports import Blamed, Entries, Evaluated, Evaluator, Journal, ReplicaState
+from jointrisk_node.signals.ports import Entries, Evaluator, Journal, ReplicaState
 
 if TYPE_CHECKING:
     from jointrisk.identifiers import Identifier
 
-Consent = TypeVar("Consent")
 OwnPseudonym = Callable[["Identifier"], bytes | None]
 """Returns this lender's pseudonym for the person whose primary identifier this is; None before it has a secret."""
 
@@ -36,17 +36,16 @@ class Terms:
         system: who of this lender asks; audited.
 
     Raises:
-        InvalidInputError: the purpose is another one, or the reference is none.
+        InvalidInputError: the purpose is another one.
     """
 
     purpose: Purpose
-    consent: str
+    consent: Consent
     system: str
 
     def __post_init__(self) -> None:
         if self.purpose not in _ASKED_FOR:
             raise InvalidInputError(f"purpose: expected one of {', '.join(_ASKED_FOR)}")
-        check_consent_reference(self.consent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class EpochAsked:
         quorum: the holders that answered.
         request_ids: as both sides audit them.
         proofs_verified: how many.
-        blamed: holders that were asked in vain.
+        blamed: holders whose answers were false.
         replica: how it stood when it was asked.
     """
 
@@ -68,7 +67,7 @@ class EpochAsked:
     quorum: tuple[str, ...]
     request_ids: tuple[bytes, ...]
     proofs_verified: int
-    blamed: tuple[Blamed, ...]
+    blamed: tuple[Blame, ...]
     replica: ReplicaState
 
 
@@ -91,32 +90,29 @@ class _Looked:
     keys: Evaluated = field(repr=False)
 
 
-class SignalDesk(Generic[Consent]):
+class SignalDesk:
     """Asks. Made and used in the daemon's event loop.
 
     Args:
         evaluator: evaluates identifiers with the holders.
         entries: what is listed.
         journal: what was asked is recorded there before it is answered; answers never are.
-        consent: makes what the evaluator wants of a consent reference.
         own_pseudonym: tells this lender's own listings apart.
         clock: the time.
     """
 
     def __init__(
         self,
-        evaluator: Evaluator[Consent],
+        evaluator: Evaluator,
         entries: Entries,
         journal: Journal,
         *,
-        consent: Callable[[str], Consent],
         own_pseudonym: OwnPseudonym,
         clock: Clock = utc_now,
     ) -> None:
         self._evaluator = evaluator
         self._entries = entries
         self._journal = journal
-        self._consent = consent
         self._own_pseudonym = own_pseudonym
         self._clock = clock
 
@@ -177,15 +173,14 @@ class SignalDesk(Generic[Consent]):
         return served
 
     async def _evaluate(self, identifiers: "list[Identifier]", terms: Terms, epoch: int, *, bulk: bool) -> _Looked:
-        consent = self._consent(terms.consent)
-        done = await self._evaluator.evaluate(identifiers, terms.purpose, consent, epoch=epoch, bulk=bulk)
+        done = await self._evaluator.evaluate(identifiers, terms.purpose, terms.consent, epoch=epoch, bulk=bulk)
         asked = EpochAsked(
             epoch,
             done.generation,
             done.quorum,
             done.request_ids,
             done.proofs_verified,
-            tuple(done.blamed),
+            done.blamed,
             self._entries.state(epoch),
         )
         return _Looked(asked, done)
@@ -226,7 +221,7 @@ class SignalDesk(Generic[Consent]):
             event,
             system=terms.system,
             purpose=terms.purpose.value,
-            consent=terms.consent,
+            consent=terms.consent.reference,
             persons=len(persons),
             identifier_count=sum(len(person.identifiers) for person in persons),
             **more,

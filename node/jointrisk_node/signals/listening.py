@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -47,7 +46,7 @@ class SignalPort:
 
     def __init__(
         self,
-        desk: SignalDesk[Any],
+        desk: SignalDesk,
         access: AccessDesk,
         journal: Journal,
         settings: SignalSettings,

@@ -47,7 +47,7 @@ def epoch(asked: EpochAsked) -> pb.EpochAsked:
         replica_size=asked.replica.size,
         head_hash=asked.replica.head_hash.hex(),
         head_signed_at=rfc3339(asked.replica.signed_at),
-        head_age_seconds=max(0, int(asked.replica.age.total_seconds())),
+        head_age_seconds=max(0, int(asked.replica.age.total_seconds())) if asked.replica.age else 0,
     )
 
 

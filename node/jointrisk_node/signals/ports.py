@@ -2,60 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from jointrisk.audit import FieldValue
 from jointrisk.evaluation import Purpose
-from jointrisk.listing.derive import ListingKeys
+from jointrisk_node.asking import Consent, Evaluated
 from jointrisk_node.signals.answer import Found
 
 if TYPE_CHECKING:
     from jointrisk.identifiers import Identifier
 
-Consent_contra = TypeVar("Consent_contra", contravariant=True)
 
-
-class Blamed(Protocol):
-    """A holder that was asked in vain."""
-
-    @property
-    def member(self) -> str:
-        """Who."""
-
-    @property
-    def why(self) -> str:
-        """What it did."""
-
-
-class Evaluated(Protocol):
-    """What became of identifiers in one epoch."""
-
-    @property
-    def generation(self) -> int:
-        """Of the shares."""
-
-    @property
-    def quorum(self) -> tuple[str, ...]:
-        """The holders that answered."""
-
-    @property
-    def keys(self) -> list[ListingKeys]:
-        """One for each identifier, in their order."""
-
-    @property
-    def request_ids(self) -> tuple[bytes, ...]:
-        """As they are audited on both sides."""
-
-    @property
-    def proofs_verified(self) -> int:
-        """How many."""
-
-    @property
-    def blamed(self) -> Sequence[Blamed]:
-        """Holders that were down, lied or refused."""
-
-
-class Evaluator(Protocol[Consent_contra]):
+class Evaluator(Protocol):
     """Evaluates identifiers with the holders: `jointrisk_node.asking.Asker`."""
 
     def epochs(self) -> list[int]:
@@ -65,7 +23,7 @@ class Evaluator(Protocol[Consent_contra]):
         self,
         identifiers: "Sequence[Identifier]",
         purpose: Purpose,
-        consent: Consent_contra,
+        consent: Consent,
         *,
         epoch: int,
         bulk: bool = False,
@@ -85,11 +43,11 @@ class ReplicaState(Protocol):
         """Of the head that they lead to."""
 
     @property
-    def signed_at(self) -> datetime:
-        """When that was signed."""
+    def signed_at(self) -> datetime | None:
+        """When that was signed; None before the first synchronisation."""
 
     @property
-    def age(self) -> timedelta:
+    def age(self) -> timedelta | None:
         """How long ago that is."""
 
 

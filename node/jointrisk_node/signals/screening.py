@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from jointrisk.errors import InvalidInputError
 from jointrisk_node.signals.answer import Signal
@@ -67,7 +67,7 @@ class _Part:
 
 
 async def screened(
-    desk: SignalDesk[Any], terms: Terms, rows: AsyncIterator[Sequence[Row]], *, part: int = PART
+    desk: SignalDesk, terms: Terms, rows: AsyncIterator[Sequence[Row]], *, part: int = PART
 ) -> AsyncIterator[Screened]:
     """Ask about a book, and yield what became of each part, in order.
 
@@ -90,7 +90,7 @@ async def screened(
         reading.cancel()
 
 
-async def _answered(desk: SignalDesk[Any], terms: Terms, part: _Part) -> Screened:
+async def _answered(desk: SignalDesk, terms: Terms, part: _Part) -> Screened:
     if not part.sound:
         return Screened(part.persons, [], part.refused, ())
     answers = await desk.ask(part.sound, terms, bulk=True)

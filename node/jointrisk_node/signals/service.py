@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from jointrisk.clock import Clock, rfc3339, utc_now
 from jointrisk.errors import InvalidInputError, TooLargeError
@@ -13,6 +13,7 @@ from jointrisk.rpc.v1 import evaluation_pb2, signal_access_pb2
 from jointrisk.rpc.v1 import signal_pb2 as pb
 from jointrisk.rpc.v1.signal_access_pb2_grpc import NodeAccessOperatorServicer
 from jointrisk.rpc.v1.signal_pb2_grpc import SignalServiceServicer
+from jointrisk_node.asking import Consent
 from jointrisk_node.signals import messages
 from jointrisk_node.signals.access import AccessDesk, Grant, Role
 from jointrisk_node.signals.desk import SignalDesk, Terms
@@ -38,7 +39,7 @@ class SignalServicer(SignalServiceServicer):
         caller: who may ask.
     """
 
-    def __init__(self, desk: SignalDesk[Any], caller: Caller) -> None:
+    def __init__(self, desk: SignalDesk, caller: Caller) -> None:
         self._desk = desk
         self._caller = caller
 
@@ -130,7 +131,7 @@ _PURPOSES: Final = {
 def _terms(purpose: evaluation_pb2.Purpose.ValueType, consent: str, system: str) -> Terms:
     if purpose not in _PURPOSES:
         raise InvalidInputError(f"purpose: expected one of {', '.join(_PURPOSES.values())}")
-    return Terms(_PURPOSES[purpose], consent, system)
+    return Terms(_PURPOSES[purpose], Consent(consent), system)
 
 
 async def _rows(requests: AsyncIterator[pb.ScreenRequest]) -> AsyncIterator[Sequence[Row]]:
