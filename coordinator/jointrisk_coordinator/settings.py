@@ -8,6 +8,7 @@ from pydantic import Field
 from jointrisk.logs import LogSettings
 from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
+from jointrisk_coordinator.listings.settings import ListingSettings
 from jointrisk_coordinator.runs.session import StreamSettings
 
 Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
@@ -56,6 +57,7 @@ class CoordinatorSettings(Settings):
     listen: ListenSettings = ListenSettings()
     certificates: CertificateSettings = CertificateSettings()
     training: StreamSettings = StreamSettings()
+    listings: ListingSettings = ListingSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 

@@ -6,9 +6,3 @@ heads       which epochs have a log, their heads, their end
 desk        all of it, as the service and the operator use it
 keeping     does in time what is due
 """
-
-from jointrisk_coordinator.listings.desk import ListingLog
-from jointrisk_coordinator.listings.keeping import ListingKeeper
-from jointrisk_coordinator.listings.settings import ListingSettings
-
-__all__ = ["ListingKeeper", "ListingLog", "ListingSettings"]
