@@ -7,7 +7,19 @@ import click
 import typer
 
 from jointrisk.commandline.options import default_home
-from jointrisk_node.commands import audit, ceremony, data, doctor, listings, members, models, score, setup
+from jointrisk_node.commands import (
+    access,
+    audit,
+    ceremony,
+    data,
+    doctor,
+    listings,
+    members,
+    models,
+    score,
+    setup,
+    signals,
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -34,6 +46,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(ceremony.app, name="ceremony")
 app.add_typer(listings.app, name="listings")
+app.add_typer(signals.app, name="signals")
+app.add_typer(access.app, name="access")
 app.add_typer(audit.app, name="audit")
 
 
