@@ -21,7 +21,7 @@ from jointrisk_coordinator.listings.heads import Heads
 from jointrisk_coordinator.listings.ledger import Mark
 from jointrisk_coordinator.listings.tables import LogRow
 
-PART: Final = 16_384
+PART: Final = 8192
 """Entries, and marks, that one transaction releases at most."""
 
 _STATES: Final = {

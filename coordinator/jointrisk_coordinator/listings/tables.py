@@ -12,6 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from jointrisk_coordinator.store import Base
 
 _MEMBER = String(40)
+_SORTED = {"sqlite_with_rowid": False}
+"""SQLite keeps the rows in the order of their key, rather than a number and an index beside them."""
 
 
 class LogRow(Base):
@@ -56,7 +58,7 @@ class TagRow(Base):
     """How many entries a lister has under a tag. The row stays, so that tags are counted once."""
 
     __tablename__ = "listing_tag"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (_SORTED,)
 
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     tag_key: Mapped[bytes] = mapped_column(primary_key=True)
@@ -72,6 +74,7 @@ class EntryRow(Base):
     __table_args__ = (
         Index("ix_listing_entry_id_key", "epoch", "id_key", unique=True),
         Index("ix_listing_entry_expires", "epoch", "expires"),
+        _SORTED,
     )
 
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -95,6 +98,7 @@ class PendingRow(Base):
     """The record of an entry that waits for its release."""
 
     __tablename__ = "listing_pending"
+    __table_args__ = (_SORTED,)
 
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
