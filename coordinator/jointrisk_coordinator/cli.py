@@ -7,7 +7,7 @@ import click
 import typer
 
 from jointrisk.commandline.options import default_home
-from jointrisk_coordinator.commands import audit, ceremony, contract, members, models, runs, setup
+from jointrisk_coordinator.commands import audit, ceremony, contract, listings, members, models, runs, setup
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -30,6 +30,7 @@ app.add_typer(contract.app, name="contract")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(ceremony.app, name="ceremony")
+app.add_typer(listings.app, name="listings")
 app.add_typer(audit.app, name="audit")
 
 
