@@ -111,7 +111,7 @@ class EvaluationDesk:
         callers: who may ask.
         shares: of the group keys.
         book: the accounts.
-        writer: charges, started and stopped by who makes it.
+        writer: charges.
         evaluator: computes.
         heads: of this node's replica.
         journal: gets a record of refused requests.
