@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from jointrisk.clock import Clock, utc_now
@@ -253,7 +253,8 @@ class ListingLedger:
             for row_key, kind in session.execute(kinds)
         ]
         old = OwnEntry.row_key == bindparam("of"), OwnEntry.kind == bindparam("kind_is"), ~OwnEntry.want_ended
-        ending = update(OwnEntry).where(*old, OwnEntry.state.in_(_ON_THE_WAY))
+        # Not `in_`: its parameters cannot be executed many at once.
+        ending = update(OwnEntry).where(*old, or_(*(OwnEntry.state == one for one in _ON_THE_WAY)))
         if changes:
             connection = session.connection()
             connection.execute(ending.values(want_ended=True, replaced_by=bindparam("by"), verified_size=0), changes)

@@ -1,7 +1,7 @@
 """Telling the coordinator what is stored, until it has acknowledged everything; and putting off its horizon."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -9,13 +9,13 @@ import structlog
 
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import ConflictError, NotFoundError
+from jointrisk.listing.log import EntryKind
 from jointrisk.listing.packed import pack_ids, packed_appends
 from jointrisk.rpc.v1 import listing_pb2 as pb
 from jointrisk_node.listings.delivery.ledger import DeliveryLedger, MarkWanted
 
 _PUT_OFF = 2 / 3  # of the time to the horizon: a third is left for a coordinator that is down
 _SHORTEST = timedelta(minutes=1)
-_ENDED = frozenset({NotFoundError.code, ConflictError.code})  # never appended, or ended already
 
 log = structlog.get_logger()
 
@@ -101,11 +101,21 @@ class Delivery:
             request = pb.MarkRequest(epoch=epoch, kind=pb.MarkKind.ValueType(kind), entry_ids=_ids(marks))
             request.replaced_by = pack_ids(one.replaced_by for one in marks if one.replaced_by is not None)
             refused = _codes([one.entry_id for one in marks], (await self._calls.mark_listings(request)).refused)
-            await asyncio.to_thread(self._ledger.lapsed, [one for one, code in refused.items() if code in _ENDED])
-            other = {one: code for one, code in refused.items() if code not in _ENDED}
-            await asyncio.to_thread(self._ledger.mark_refused, epoch, other)
+            await self._not_marked(epoch, kind, refused)
             told = [one.entry_id for one in marks if one.entry_id not in refused]
             await asyncio.to_thread(self._ledger.marked, epoch, kind, told)
+
+    async def _not_marked(self, epoch: int, kind: EntryKind, refused: Mapping[bytes, str]) -> None:
+        """Note what becomes of marks that were not taken, so that none is sent again and again."""
+        gone = [one for one, code in refused.items() if code == NotFoundError.code]
+        conflicts = [one for one, code in refused.items() if code == ConflictError.code]
+        # A tombstone is refused only because what should replace the entry has ended; another mark, because it has.
+        is_end = kind is EntryKind.TOMBSTONE
+        await asyncio.to_thread(self._ledger.lapsed, gone if is_end else gone + conflicts)
+        await asyncio.to_thread(self._ledger.end_plainly, conflicts if is_end else [])
+        done = {*gone, *conflicts}
+        other = {one: code for one, code in refused.items() if one not in done}
+        await asyncio.to_thread(self._ledger.mark_refused, epoch, other)
 
     async def _renew(self, epoch: int, entry_ids: Sequence[bytes]) -> None:
         request = pb.RenewEntriesRequest(epoch=epoch, entry_ids=pack_ids(entry_ids))

@@ -161,13 +161,17 @@ class DeliveryLedger:
             self._audit.append_in(session, "listings.marked", entries=len(values), epoch=epoch, mark=kind.name.lower())
 
     def lapsed(self, entry_ids: Collection[bytes]) -> None:
-        """Note entries that have ended without this lender: at the horizon, or with their epoch's log."""
-        values = [{"of": one} for one in entry_ids]
-        change = update(OwnEntry).where(OwnEntry.entry_id == bindparam("of"))
-        with self._store.transaction() as session:
-            if values:
-                cleared = {"state": "lapsed", "todo": "", "witness": None, "renew_at": None}
-                session.connection().execute(change.values(**cleared), values)
+        """Note entries that have ended without this lender: at the horizon, or never appended at all."""
+        if entry_ids:
+            cleared = {"state": "lapsed", "todo": "", "witness": None, "renew_at": None}
+            with self._store.transaction() as session:
+                session.execute(update(OwnEntry).where(OwnEntry.entry_id.in_(entry_ids)).values(**cleared))
+
+    def end_plainly(self, entry_ids: Collection[bytes]) -> None:
+        """Have entries ended by themselves: what should have replaced them has ended."""
+        if entry_ids:
+            with self._store.transaction() as session:
+                session.execute(update(OwnEntry).where(OwnEntry.entry_id.in_(entry_ids)).values(replaced_by=None))
 
     def mark_refused(self, epoch: int, codes: Mapping[bytes, str]) -> None:
         """Note marks that the coordinator does not take. The checks of the log go on to look for what they wanted."""

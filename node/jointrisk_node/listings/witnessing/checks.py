@@ -38,8 +38,8 @@ class ReplicaState(Protocol):
         ...
 
     @property
-    def signed_at(self) -> datetime:
-        """When its head was signed."""
+    def signed_at(self) -> datetime | None:
+        """When its head was signed; None before the first."""
         ...
 
 

@@ -84,6 +84,8 @@ class Watch:
 
     def _check(self, epoch: int) -> None:
         state, head = self._replica.state(epoch), self._replica.newest(epoch)
+        if state.signed_at is None:
+            return
         told_before = state.signed_at - self._grace
         whole = self._is_due(epoch, state.size)
         looked = _Looked()
