@@ -151,8 +151,6 @@ class EvaluationNode:
             callers = Callers(self.membership, self.clock)
             book = ChargeBook(self.journal, lambda name: Allowance.of(self.holder.granted(name)))
             writer, evaluator = ChargeWriter(book, self.clock), Evaluator()
-            writer.start()
-            stack.push_async_callback(writer.stop)
             stack.callback(evaluator.close)
             desk = desk_class(
                 holder=self.name,

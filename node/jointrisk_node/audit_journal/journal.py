@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC
 from itertools import islice
@@ -25,7 +25,7 @@ _MAP_SIZE = 1 << 30  # of addresses; the file grows as it is needed
 _MOST_DATABASES = 16
 _NUMBER_LENGTH = 8
 _FILE_MODE = 0o600
-_Waiting = tuple[str, Mapping[str, FieldValue], "asyncio.Future[None]"]
+_Waiting = tuple[AuditEntry, "asyncio.Future[None]"]
 
 
 class AuditJournal:
@@ -55,7 +55,6 @@ class AuditJournal:
         self._ledger = ledger
         self._clock = clock
         self._waiting: list[_Waiting] = []
-        self._writer: asyncio.Task[None] | None = None
         self._last = max(self._newest(), ledger.moved())
 
     def put_in(self, transaction: lmdb.Transaction, event: str, fields: Mapping[str, FieldValue]) -> None:
@@ -70,12 +69,18 @@ class AuditJournal:
             InvalidInputError: the event or a field breaks the form.
             UnavailableError: the environment is full, because nothing has been moved for long.
         """
+        self._put(transaction, self._checked(event, fields))
+
+    def _checked(self, event: str, fields: Mapping[str, FieldValue]) -> AuditEntry:
         at = self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         entry = AuditEntry(1, at, event, storable(fields) | {"at": at})
         check_entry(entry)
+        return entry
+
+    def _put(self, transaction: lmdb.Transaction, entry: AuditEntry) -> None:
         # One transaction writes at a time, so that numbers grow in the order of commits.
         self._last += 1
-        value = json.dumps([event, entry.fields], separators=(",", ":")).encode()
+        value = json.dumps([entry.event, entry.fields], separators=(",", ":")).encode()
         try:
             transaction.put(self._last.to_bytes(_NUMBER_LENGTH), value, db=self._records, append=True)
         except lmdb.Error as error:
@@ -83,39 +88,46 @@ class AuditJournal:
 
     def write(self, event: str, /, **fields: FieldValue) -> None:
         """Write a record; it is on the disk when this returns. Raises as `put_in`."""
-        self._write_all([(event, fields)])
+        self._write_all([self._checked(event, fields)])
 
     async def append(self, event: str, /, **fields: FieldValue) -> None:
-        """Write a record; it is on the disk when this returns. Those that come together are written together.
+        """Write a record; it is on the disk when this returns.
+
+        The loop's own thread writes, when the loop comes to it: records that have come by then share one fsync. A
+        thread of its own would cost more than the fsync, in waiting for Python's lock.
 
         Raises:
-            InvalidInputError, UnavailableError: as `put_in`, for all that were written together.
+            InvalidInputError: the event or a field breaks the form.
+            UnavailableError: the environment is full, because nothing has been moved for long.
         """
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, fields, done))
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write_waiting())
+        checked = self._checked(event, fields)
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._write_waiting)
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((checked, done))
         await done
 
-    async def _write_waiting(self) -> None:
+    def _write_waiting(self) -> None:
+        batch, self._waiting = self._waiting, []
+        failure: UnavailableError | None = None
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                failure: BaseException | None = None
-                try:
-                    await asyncio.to_thread(self._write_all, [(event, fields) for event, fields, _ in batch])
-                except BaseException as error:  # noqa: BLE001 - told to everybody who waits, cancellation too
-                    failure = error
-                for _, _, done in batch:
-                    _settle(done, failure)
-        finally:
-            self._writer = None
+            self._write_all([entry for entry, _ in batch])
+        except UnavailableError as error:
+            failure = error
+        for _, done in batch:
+            if done.done():  # who waited has been cancelled; the record stays
+                continue
+            if failure is None:
+                done.set_result(None)
+            else:
+                done.set_exception(failure)
 
-    def _write_all(self, records: list[tuple[str, Mapping[str, FieldValue]]]) -> None:
+    def _write_all(self, entries: Sequence[AuditEntry]) -> None:
         try:
             with self.environment.begin(write=True) as transaction:
-                for event, fields in records:
-                    self.put_in(transaction, event, fields)
+                for entry in entries:
+                    self._put(transaction, entry)
         except lmdb.Error as error:
             raise _failed(error) from None
 
@@ -168,17 +180,6 @@ class AuditJournal:
             found = cursor.first()
             while found and int.from_bytes(cursor.key()) <= number:
                 found = cursor.delete()
-
-
-def _settle(done: "asyncio.Future[None]", failure: BaseException | None) -> None:
-    if done.done():  # who waited has been cancelled
-        return
-    if failure is None:
-        done.set_result(None)
-    elif isinstance(failure, asyncio.CancelledError):
-        done.cancel()
-    else:
-        done.set_exception(failure)
 
 
 def _read(key: bytes, value: bytes) -> JournalRecord:
