@@ -13,6 +13,7 @@ from jointrisk_node.commands import (
     ceremony,
     data,
     doctor,
+    holder,
     listings,
     members,
     models,
@@ -45,6 +46,7 @@ app.add_typer(members.app, name="members")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(ceremony.app, name="ceremony")
+app.add_typer(holder.app, name="holder")
 app.add_typer(listings.app, name="listings")
 app.add_typer(signals.app, name="signals")
 app.add_typer(access.app, name="access")

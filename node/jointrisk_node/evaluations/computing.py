@@ -9,6 +9,7 @@ without Python's lock, so that a slice keeps the others out for microseconds onl
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -35,7 +36,8 @@ WAITING_OF_ONE: Final = 16
 _AT_ONCE: Final = 2  # elements that are computed in the event loop's thread: 0.4 ms for one, 0.6 ms for two
 _SLICE: Final = 16  # elements; a millisecond
 _GIVES_WAY: Final = 0.005  # seconds; then a slice is computed all the same, so that bulk goes on
-_NICENESS: Final = 0
+_NICENESS: Final = 10  # moderate: a thread that hardly ever runs would keep Python's lock for long
+_SWITCH_SECONDS: Final = 0.0005  # in place of 5 ms, which an online request would wait for each time it wants the lock
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -78,6 +80,7 @@ class Evaluator:
     """
 
     def __init__(self, randomness: Randomness = os.urandom, bulk_threads: int | None = None) -> None:
+        sys.setswitchinterval(_SWITCH_SECONDS)  # of the whole process; it costs bulk work nothing that can be measured
         self.precedence = Precedence()
         self._randomness = randomness
         threads = bulk_threads or max(1, len(os.sched_getaffinity(0)) - 1)
@@ -179,6 +182,5 @@ async def _until_nobody_waits(pool: Executor, work: Callable[[], Evaluation], go
 
 def _be_nice() -> None:
     """Let this thread have what others leave (Linux: niceness is of threads, and can always be raised)."""
-    if _NICENESS:
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
