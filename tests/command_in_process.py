@@ -33,11 +33,16 @@ class Ended:
         assert self.out == ""
 
 
-def jointrisk(*arguments: object) -> Ended:
-    """Run a command with no terminal. What it raises beside its own errors escapes, as a traceback would."""
+def jointrisk(*arguments: object, given: str = "") -> Ended:
+    """Run a command with no terminal. What it raises beside its own errors escapes, as a traceback would.
+
+    Args:
+        arguments: the command's.
+        given: what stands on its standard input.
+    """
     out, err = io.StringIO(), io.StringIO()
     line = ["jointrisk", *map(str, arguments)]
-    words, keys = patch.object(sys, "argv", line), patch.object(sys, "stdin", io.StringIO())
+    words, keys = patch.object(sys, "argv", line), patch.object(sys, "stdin", io.StringIO(given))
     with redirect_stdout(out), redirect_stderr(err), words, keys:
         try:
             main()

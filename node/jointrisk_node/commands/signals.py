@@ -32,12 +32,11 @@ _ConsentReference = Annotated[
 ]
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def query(
     context: typer.Context,
     purpose: _Purpose,
     consent: _ConsentReference,
-    nothing: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None,
     json: Json = False,
 ) -> None:
     """Ask about one person. All its identifiers come on standard input, or are asked for and not echoed.
@@ -53,7 +52,7 @@ def query(
     from jointrisk_node.commands.signal_input import identifiers_given
     from jointrisk_node.commands.signal_view import show_answer
 
-    if nothing:
+    if context.args:
         raise InvalidInputError(
             "expected no identifier on the command line: other users of this machine and the shell's history see it",
             remedy="Write it to standard input, or call the command on a terminal and be asked.",
