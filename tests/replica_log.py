@@ -16,7 +16,9 @@ from jointrisk.listing.packed import pack
 from jointrisk.listing.record import Record, Sealed
 from jointrisk.store import AuditLog, Store
 from jointrisk.store.connections import make_engine
-from jointrisk_node.replica import LogPart, ReplicaDesk, ReplicaSettings
+from jointrisk_node.replica.desk import ReplicaDesk
+from jointrisk_node.replica.settings import ReplicaSettings
+from jointrisk_node.replica.source import LogPart
 from jointrisk_node.store.tables import load_tables
 
 FEDERATION = "lenders"

@@ -3,16 +3,18 @@
 Everything that comes from the coordinator is verified before it is served (docs/protocol.md, section 4.6): heads by the
 pinned key, entries by the chain, missing records by the marks that justify them. `ReplicaDesk` is what others use.
 
-Modules: `desk` (all epochs), `replica` (one epoch: lookup), `syncing` (fetching), `intake` (verifying), `settling`
-(indexing and serving), `chain` (the chain's fast form), `disk` (LMDB), `shelf` (folders, taking over), `verifying` (the
-whole disk), `forks` (comparing heads), `source` and `coordinator_source` (where it comes from), `service` (operator).
+Modules: `desk` (all epochs), `stock` (one of them), `replica` (its lookups), `syncing` (fetching), `intake`
+(verifying), `settling` and `gathering` (indexing, then serving), `chain` (the chain's fast form), `disk` (LMDB), `shelf`
+(folders, taking over), `verifying` (the whole disk), `forks` (comparing heads), `source` and `coordinator_source` (where
+it comes from), `service` (operator).
 """
 
-from jointrisk_node.replica.desk import ReplicaDesk, ReplicaState
+from jointrisk_node.replica.desk import ReplicaDesk
 from jointrisk_node.replica.forks import ForkAlarm
 from jointrisk_node.replica.replica import Found
 from jointrisk_node.replica.settings import ReplicaSettings
 from jointrisk_node.replica.source import LogPart, LogSource
+from jointrisk_node.replica.stock import ReplicaState
 from jointrisk_node.replica.verifying import Verified
 
 __all__ = [

@@ -1,11 +1,9 @@
 """All replicas of a node: looked up in, kept current, checked, built again."""
 
 import asyncio
-import shutil
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from jointrisk.clock import Clock, utc_now
@@ -20,7 +18,8 @@ from jointrisk_node.replica.replica import Found, Replica, Served
 from jointrisk_node.replica.settings import ReplicaSettings
 from jointrisk_node.replica.shelf import Shelf
 from jointrisk_node.replica.source import LogSource
-from jointrisk_node.replica.syncing import Floor, synchronise
+from jointrisk_node.replica.stock import Opener, ReplicaState, Stocked
+from jointrisk_node.replica.syncing import synchronise
 from jointrisk_node.replica.verifying import Verified, verify
 
 _MOST_EPOCHS = 16
@@ -28,47 +27,6 @@ _SILENCE = 4  # parts of the age limit without a new head, after which the watch
 
 COORDINATOR = "coordinator"
 """Who brought a head that the coordinator sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaState:
-    """How a replica stands.
-
-    Attributes:
-        epoch: the epoch of its log.
-        size: entries of the log that readers see; 0 before the first synchronisation.
-        head_hash: the chain's hash there; empty before.
-        signed_at: when the coordinator signed that; None before.
-        age: how long ago that is.
-        live: how many entries can be found.
-        stored_bytes: how large the file is.
-        rebuilding: another is being built to take its place.
-        refusal: why what the coordinator last sent is not served; empty for no reason.
-    """
-
-    epoch: int
-    size: int
-    head_hash: bytes
-    signed_at: datetime | None
-    age: timedelta | None
-    live: int
-    stored_bytes: int
-    rebuilding: bool
-    refusal: str
-
-
-class _Epoch:
-    """What the desk has of one epoch."""
-
-    def __init__(self, shelf: Shelf, replica: Replica, floor: Floor, building: Replica | None) -> None:
-        self.shelf = shelf
-        self.replica = replica
-        self.floor = floor
-        self.building = building
-        self.refusal = ""
-
-    def target(self) -> Replica:
-        return self.building or self.replica
 
 
 class ReplicaDesk:
@@ -99,13 +57,14 @@ class ReplicaDesk:
         self._folder = private_folder(folder)
         self._federation = federation
         self._coordinator_key = coordinator_key
+        self._opener = Opener(federation, coordinator_key, audit)
         self._source = source
         self._audit = audit
         self._settings = settings or ReplicaSettings()
         self._clock = clock
         self._syncing = asyncio.Lock()
-        self._brought = threading.Event()
-        self._epochs: dict[int, _Epoch] = {}
+        self._wake: Callable[[], object] | None = None
+        self._epochs: dict[int, Stocked] = {}
         self._watch = ForkWatch(folder / "forks", coordinator_key, self._replica, audit, clock)
         for found in sorted(folder.iterdir()):
             if found.name.isdigit():
@@ -114,36 +73,7 @@ class ReplicaDesk:
     def _open_stored(self, shelf: Shelf) -> None:
         shelf.sweep()
         if shelf.has_replica() or shelf.is_building():
-            self._epochs[shelf.epoch] = self._open(shelf)
-
-    def _open(self, shelf: Shelf) -> _Epoch:
-        """Open an epoch's replica; one that cannot be read is deleted, and fetched again."""
-        try:
-            replica = self._made(shelf.current(), shelf.epoch)
-        except (CorruptError, UnavailableError) as error:
-            self._audit.append("listings.replica_unreadable", epoch=shelf.epoch, reason=error.message)
-            shutil.rmtree(shelf.current(), ignore_errors=True)
-            replica = self._made(shelf.current(), shelf.epoch)
-        building = self._made_next(shelf) if shelf.is_building() else None
-        return _Epoch(shelf, replica, Floor(self._floor(shelf, replica)), building)
-
-    def _made_next(self, shelf: Shelf) -> Replica:
-        try:
-            return self._made(shelf.next(), shelf.epoch)
-        except CorruptError:
-            shelf.discard_next()
-            return self._made(shelf.next(), shelf.epoch)
-
-    def _made(self, folder: Path, epoch: int) -> Replica:
-        return Replica(folder, self._federation, epoch, self._coordinator_key)
-
-    @staticmethod
-    def _floor(shelf: Shelf, replica: Replica) -> Head | None:
-        kept = shelf.floor()
-        heads = [replica.read(kept)] if kept is not None else []
-        if replica.served is not None:
-            heads.append(replica.served.head)
-        return max(heads, key=lambda head: (head.size, head.signed_at), default=None)
+            self._epochs[shelf.epoch] = self._opener.open(shelf)
 
     def _replica(self, epoch: int) -> Replica | None:
         found = self._epochs.get(epoch)
@@ -162,7 +92,13 @@ class ReplicaDesk:
         """Queue another member's head for comparison; a fork raises the alarm in the background."""
         served = self._served_of(epoch)
         if (served is None or served.signed != signed) and self._watch.compare(epoch, signed, brought_by):
-            self._brought.set()
+            self._call()
+
+    def _call(self) -> None:
+        """Wake `keep_comparing`, where it runs."""
+        if self._wake is not None:
+            with suppress(RuntimeError):  # its loop has ended
+                self._wake()
 
     def _served_of(self, epoch: int) -> Served | None:
         replica = self._replica(epoch)
@@ -206,19 +142,7 @@ class ReplicaDesk:
             NotFoundError: there is none.
             CorruptError: it cannot be read.
         """
-        found = self._found(epoch)
-        head = found.replica.served.head if found.replica.served is not None else None
-        return ReplicaState(
-            epoch,
-            head.size if head else 0,
-            head.hash if head else b"",
-            head.signed_at if head else None,
-            max(self._clock() - head.signed_at, timedelta()) if head else None,
-            found.replica.live(),
-            found.replica.stored_bytes(),
-            found.building is not None,
-            found.refusal,
-        )
+        return self._found(epoch).state(self._clock())
 
     def verify(self, epoch: int) -> Verified:
         """Check the whole replica of an epoch on the disk against its signed head. Blocks for as long as it takes.
@@ -230,7 +154,7 @@ class ReplicaDesk:
         """
         return verify(self._found(epoch).replica)
 
-    def _found(self, epoch: int) -> _Epoch:
+    def _found(self, epoch: int) -> Stocked:
         found = self._epochs.get(epoch)
         if found is None:
             raise NotFoundError(f"there is no replica of the listings of epoch {epoch}")
@@ -253,7 +177,7 @@ class ReplicaDesk:
         found = self._found(epoch)
         async with self._syncing:
             if found.building is None:
-                found.building = await asyncio.to_thread(self._made_next, found.shelf)
+                found.building = await asyncio.to_thread(self._opener.begin_next, found.shelf)
         await self.refresh()
 
     async def keep_current(self) -> None:
@@ -264,13 +188,14 @@ class ReplicaDesk:
 
     async def keep_comparing(self) -> None:
         """Judge the heads that other members bring, for ever."""
+        brought = asyncio.Event()
+        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, brought.set)
         while True:
-            await asyncio.to_thread(self._brought.wait, 1.0)
-            if self._brought.is_set():
-                await attempt("heads", self._judge())
+            await attempt("heads", self._judge())
+            await brought.wait()
+            brought.clear()
 
     async def _judge(self) -> None:
-        self._brought.clear()
         await asyncio.to_thread(self._watch.judge)
 
     async def _watching(self) -> None:
@@ -310,7 +235,7 @@ class ReplicaDesk:
     async def _sync(self, epoch: int, signed: Signed) -> JointriskError | None:
         """Synchronise one epoch; return what keeps it from being synchronised."""
         if epoch not in self._epochs:
-            self._epochs[epoch] = await asyncio.to_thread(self._open, Shelf(self._folder / str(epoch)))
+            self._epochs[epoch] = await asyncio.to_thread(self._opener.open, Shelf(self._folder / str(epoch)))
         found = self._epochs[epoch]
         self._watch.compare(epoch, signed, COORDINATOR)
         try:
@@ -323,17 +248,11 @@ class ReplicaDesk:
         await asyncio.to_thread(self._take_over, found, served)
         return None
 
-    def _take_over(self, found: _Epoch, served: Served) -> None:
-        found.refusal = ""
-        found.floor.raise_to(served.head)
-        found.shelf.keep_floor(served.signed)
-        if found.building is not None:
-            found.shelf.switch()
-            # The old one is closed when the last lookup in it has let go of it.
-            found.replica, found.building = found.building, None
+    def _take_over(self, found: Stocked, served: Served) -> None:
+        if found.take_over(served):
             self._audit.append("listings.replica_rebuilt", epoch=found.shelf.epoch, size=served.head.size)
 
-    def _refuse(self, found: _Epoch, error: JointriskError) -> None:
+    def _refuse(self, found: Stocked, error: JointriskError) -> None:
         """Tell of a log that does not verify, once until that changes."""
         if found.refusal != error.message:
             found.refusal = error.message

@@ -130,6 +130,18 @@ class Disk:
         """Close it; reads that go on elsewhere fail."""
         self.env.close()
 
+    def is_listed(self, tag: bytes) -> bool:
+        """Tell whether anything is under a tag: all that most lookups need, so without what costs microseconds.
+
+        Raises:
+            CorruptError: the file cannot be read.
+        """
+        try:
+            with self.env.begin() as transaction:
+                return transaction.get(tag, db=self.tags) is not None
+        except lmdb.Error as error:
+            raise _unreadable(error) from None
+
     def progress(self, transaction: "Transaction") -> Progress:
         """Return how far it has come, in a transaction."""
         data = transaction.get(b"progress", db=self.meta)
@@ -210,8 +222,11 @@ def reading_disk() -> Iterator[None]:
     except lmdb.MapFullError:
         raise CorruptError("expected room for the replica of the listings, got none", remedy="Free space.") from None
     except lmdb.Error as error:
-        name = type(error).__name__
-        raise CorruptError(f"expected a readable replica of the listings, got {name}", remedy=REMEDY) from None
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: lmdb.Error) -> CorruptError:
+    return CorruptError(f"expected a readable replica of the listings, got {type(error).__name__}", remedy=REMEDY)
 
 
 def signed_to_json(signed: Signed) -> bytes:

@@ -128,13 +128,13 @@ class Replica:
         if served is None:
             return []
         disk = self._disk
+        if not disk.is_listed(tag):
+            return []
         with reading_disk(), disk.env.begin() as transaction:
-            if transaction.get(tag, db=disk.tags) is None:
-                return []
             end = key_of(served.head.size)
             cursor = transaction.cursor(disk.tags)
-            cursor.set_key(tag)
-            keys = [key for key in cursor.iternext_dup() if key < end]
+            found = cursor.iternext_dup() if cursor.set_key(tag) else ()
+            keys = [key for key in found if key < end]
             return [self._found(transaction, key, served.head.size) for key in keys]
 
     def _found(self, transaction: "Transaction", key: bytes, size: int) -> Found:

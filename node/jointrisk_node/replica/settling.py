@@ -1,15 +1,15 @@
 """From a verified log to one that readers see: indexing what is live, ending what has ended, and then all at once.
 
-Appends go into the indexes in chunks, each a transaction, in the order of the index: a chunk touches each page once.
-Readers pass over what is beyond the size that is served. The last transaction deletes the records that have ended, and
-moves that size. A process that is killed in between goes on with the next chunk.
+Live appends go into the indexes in the order of the index, a slice in each transaction, so that each page is written
+once. Readers pass over what is beyond the size that is served. The last transaction deletes the records that have
+ended, and moves that size. A process that is killed in between indexes the same once more, which changes nothing.
 
 The rules on what is live hold for the log as it is at the head (docs/protocol.md, section 4.6).
 """
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from jointrisk.errors import CorruptError
@@ -32,9 +32,12 @@ from jointrisk_node.replica.disk import (
 
 if TYPE_CHECKING:
     from jointrisk_node.replica.disk import Transaction
+    from jointrisk_node.replica.gathering import Gathering
 
-CHUNK = 1 << 16
-"""Entries that are indexed in one transaction."""
+PIECE = 1 << 22
+"""Entries that are sorted at once: about 100 bytes of memory for each."""
+
+_SLICE = 1 << 16
 
 
 class Settling:
@@ -47,47 +50,52 @@ class Settling:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def run(self) -> int:
-        """Index, end, serve; return the size that is served now.
+    def run(self) -> None:
+        """Index, end, serve.
 
         Raises:
             CorruptError: two live appends have one entry id, or one lister has too many under a tag: nothing after
                 the head before is served.
         """
         with reading_disk():
-            while self._chunk():
+            while self._piece():
                 pass
-            return self._serve()
+            self._serve()
 
-    def _chunk(self) -> bool:
-        """Index the next chunk; return whether there was one."""
+    def _piece(self) -> bool:
+        """Index the next piece of the log; return whether there was one."""
         disk = self._disk
-        with disk.env.begin(write=True) as transaction:
+        with disk.env.begin() as transaction:
             progress = disk.progress(transaction)
-            stop = min(progress.indexed + CHUNK, progress.verified.size)
+            stop = min(progress.indexed + PIECE, progress.verified.size)
             if stop <= progress.indexed:
                 return False
-            self._index(transaction, self._live(transaction, progress, stop), progress.verified.size)
-            disk.put_progress(transaction, replace(progress, indexed=stop))
+            found = self._gathered(transaction, progress, stop)
+        size = progress.verified.size
+        for part in found.ids().slices(_SLICE):
+            self._put_ids(part, size)
+        tags = found.tags()
+        for part in tags.slices(_SLICE):
+            self._put_tags(part, tags.repeated, size)
+        with disk.env.begin(write=True) as writing:
+            disk.put_progress(writing, replace(disk.progress(writing), indexed=stop))
         return True
 
-    def _live(self, transaction: "Transaction", progress: Progress, stop: int) -> list[Row]:
-        """Return position and packed entry of the chunk's appends that the log does not end."""
-        disk = self._disk
+    def _gathered(self, transaction: "Transaction", progress: Progress, stop: int) -> "Gathering":
+        """Return the piece's appends that the log does not end."""
+        from jointrisk_node.replica.gathering import Gathering  # numpy, which commands that read settings do without
+
         ended = self._ended_in(transaction, progress, stop)
-        cursor = transaction.cursor(disk.log)
+        cursor = transaction.cursor(self._disk.log)
         cursor.set_range(key_of(progress.indexed))
-        end = key_of(stop)
-        found = []
-        for key, row in cursor:
-            if key >= end:
-                break
-            if row[0] == APPEND_BYTE and key not in ended:
-                found.append((key, row))
+        rows = islice(cursor, stop - progress.indexed)
+        found = Gathering()
+        while part := list(islice(rows, _SLICE)):
+            found.add(item for item in part if item[1][0] == APPEND_BYTE and item[0] not in ended)
         return found
 
     def _ended_in(self, transaction: "Transaction", progress: Progress, stop: int) -> set[bytes]:
-        """Return which positions of the chunk have ended."""
+        """Return which positions of the piece have ended."""
         end, size = key_of(stop), key_of(progress.verified.size)
         cursor = transaction.cursor(self._disk.marks)
         found: set[bytes] = set()
@@ -100,17 +108,12 @@ class Settling:
                 found.add(key[:8])
         return found
 
-    def _index(self, transaction: "Transaction", live: list[Row], size: int) -> None:
+    def _put_ids(self, ids: list[Row], size: int) -> None:
         disk = self._disk
-        ids = sorted([(row[ID_OF], key) for key, row in live])
-        _, added = transaction.cursor(disk.ids).putmulti(ids, overwrite=False)
-        if added != len(ids):
-            self._settle_ids(transaction, ids, size)
-        tags = sorted([(row[TAG_OF], key) for key, row in live])
-        crowded = self._crowded(transaction, [tag for tag, _ in tags])
-        transaction.cursor(disk.tags).putmulti(tags)
-        for tag in crowded:
-            self._require_few(transaction, tag, size)
+        with disk.env.begin(write=True) as transaction:
+            _, added = transaction.cursor(disk.ids).putmulti(ids, overwrite=False)
+            if added != len(ids):
+                self._settle_ids(transaction, ids, size)
 
     def _settle_ids(self, transaction: "Transaction", ids: list[Row], size: int) -> None:
         """Look at each id where one was there already: it may be that of an append which the log ends."""
@@ -126,11 +129,17 @@ class Settling:
                 )
             transaction.put(entry_id, key, db=disk.ids)
 
-    def _crowded(self, transaction: "Transaction", tags: list[bytes]) -> set[bytes]:
-        """Return the tags that the chunk gives a further entry, of all tags of a chunk in order."""
-        again = {one for one, after in pairwise(tags) if one == after}
-        again.update(tag for tag, _ in transaction.cursor(self._disk.tags).getmulti(tags))
-        return again
+    def _put_tags(self, tags: list[Row], repeated: set[bytes], size: int) -> None:
+        disk = self._disk
+        with disk.env.begin(write=True) as transaction:
+            cursor = transaction.cursor(disk.tags)
+            before = cursor.getmulti([tag for tag, _ in tags]) if transaction.stat(disk.tags)["entries"] else ()
+            cursor.putmulti(tags)
+            crowded = {tag for tag, _ in before}
+            if repeated:
+                crowded.update(tag for tag, _ in tags if tag in repeated)
+            for tag in crowded:
+                self._require_few(transaction, tag, size)
 
     def _require_few(self, transaction: "Transaction", tag: bytes, size: int) -> None:
         disk = self._disk
@@ -145,7 +154,7 @@ class Settling:
                 remedy="Keep the head: the coordinator has signed a log that breaks the rules.",
             )
 
-    def _serve(self) -> int:
+    def _serve(self) -> None:
         disk = self._disk
         with disk.env.begin(write=True) as transaction:
             progress = disk.progress(transaction)
@@ -154,7 +163,6 @@ class Settling:
             signed = disk.head(transaction, b"verified")
             if signed is not None:
                 disk.put_head(transaction, b"served", signed)
-        return progress.verified.size
 
     def _end(self, transaction: "Transaction", progress: Progress) -> None:
         """Delete the records that marks up to the verified size end; forget these marks as unsettled."""

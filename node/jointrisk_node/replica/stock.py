@@ -1,0 +1,137 @@
+"""What a node has of one epoch: the replica that is read, one that is being built, and how they stand."""
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from jointrisk.errors import CorruptError, UnauthenticatedError
+from jointrisk.listing.head import Head
+from jointrisk.store import AuditLog
+from jointrisk_node.replica.replica import Replica, Served
+from jointrisk_node.replica.shelf import Shelf
+from jointrisk_node.replica.syncing import Floor
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """How a replica stands.
+
+    Attributes:
+        epoch: the epoch of its log.
+        size: entries of the log that readers see; 0 before the first synchronisation.
+        head_hash: the chain's hash there; empty before.
+        signed_at: when the coordinator signed that; None before.
+        age: how long ago that is.
+        live: how many entries can be found.
+        stored_bytes: how large the file is.
+        rebuilding: another is being built to take its place.
+        refusal: why what the coordinator last sent is not served; empty for no reason.
+    """
+
+    epoch: int
+    size: int
+    head_hash: bytes
+    signed_at: datetime | None
+    age: timedelta | None
+    live: int
+    stored_bytes: int
+    rebuilding: bool
+    refusal: str
+
+
+class Stocked:
+    """One epoch.
+
+    Args:
+        shelf: its folder.
+        replica: what is read.
+        floor: the newest head that has been verified.
+        building: what will take the replica's place; None for nothing.
+
+    Attributes:
+        refusal: why what the coordinator last sent is not served; empty for no reason.
+    """
+
+    def __init__(self, shelf: Shelf, replica: Replica, floor: Floor, building: Replica | None) -> None:
+        self.shelf = shelf
+        self.replica = replica
+        self.floor = floor
+        self.building = building
+        self.refusal = ""
+
+    def target(self) -> Replica:
+        """Return what is to be synchronised."""
+        return self.building or self.replica
+
+    def take_over(self, served: Served) -> bool:
+        """Take note of what the target serves now; return whether it has taken the place of another."""
+        self.refusal = ""
+        self.floor.raise_to(served.head)
+        self.shelf.keep_floor(served.signed)
+        if self.building is None:
+            return False
+        self.shelf.switch()
+        # The old one is closed when the last lookup in it has let go of it.
+        self.replica, self.building = self.building, None
+        return True
+
+    def state(self, now: datetime) -> ReplicaState:
+        """Return how it stands. Reads the disk."""
+        head = self.replica.served.head if self.replica.served is not None else None
+        return ReplicaState(
+            self.shelf.epoch,
+            head.size if head else 0,
+            head.hash if head else b"",
+            head.signed_at if head else None,
+            max(now - head.signed_at, timedelta()) if head else None,
+            self.replica.live(),
+            self.replica.stored_bytes(),
+            self.building is not None,
+            self.refusal,
+        )
+
+
+class Opener:
+    """Opens what is on a shelf.
+
+    Args:
+        federation: this node's federation.
+        coordinator_key: the pinned key.
+        audit: the node's audit log.
+    """
+
+    def __init__(self, federation: str, coordinator_key: bytes, audit: AuditLog) -> None:
+        self._federation = federation
+        self._coordinator_key = coordinator_key
+        self._audit = audit
+
+    def open(self, shelf: Shelf) -> Stocked:
+        """Open an epoch's replicas, or begin them. What cannot be read is deleted, and fetched again."""
+        replica = self._readable(shelf.current(), shelf.epoch)
+        building = self.begin_next(shelf) if shelf.is_building() else None
+        return Stocked(shelf, replica, Floor(_newest_known(shelf, replica)), building)
+
+    def begin_next(self, shelf: Shelf) -> Replica:
+        """Open what is to take the current replica's place, as far as it has come."""
+        return self._readable(shelf.next(), shelf.epoch)
+
+    def _readable(self, folder: Path, epoch: int) -> Replica:
+        try:
+            return self._made(folder, epoch)
+        except (CorruptError, UnauthenticatedError) as error:
+            self._audit.append("listings.replica_unreadable", epoch=epoch, reason=error.message)
+            shutil.rmtree(folder, ignore_errors=True)
+            return self._made(folder, epoch)
+
+    def _made(self, folder: Path, epoch: int) -> Replica:
+        return Replica(folder, self._federation, epoch, self._coordinator_key)
+
+
+def _newest_known(shelf: Shelf, replica: Replica) -> Head | None:
+    """Return the newest head that was verified, also by a replica that is not there any more."""
+    kept = shelf.floor()
+    heads = [replica.read(kept)] if kept is not None else []
+    if replica.served is not None:
+        heads.append(replica.served.head)
+    return max(heads, key=lambda head: (head.size, head.signed_at), default=None)
