@@ -28,7 +28,9 @@ from jointrisk_node.listings.ledger import ListingLedger
 from jointrisk_node.listings.publishing import Progress
 from jointrisk_node.listings.settings import ListingsSettings
 from jointrisk_node.listings.witnessing import Watch, WitnessLedger
-from jointrisk_node.replica import Found, LogPart, ReplicaDesk
+from jointrisk_node.replica.desk import ReplicaDesk
+from jointrisk_node.replica.replica import Found
+from jointrisk_node.replica.source import LogPart
 from jointrisk_node.store.tables import load_tables
 from listing_coordinator import FEDERATION, ListingCoordinator
 from roster_forge import public_of

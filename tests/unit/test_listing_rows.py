@@ -133,7 +133,8 @@ def test_a_whole_file_is_checked_and_each_broken_row_is_named_by_its_number(tmp_
 
 def test_the_report_is_bounded_and_counts_all(tmp_path: Path) -> None:
     """A thousand refusals are told one by one; the rules count every one."""
-    file = _csv(tmp_path / "rows.csv", [row(number % 900, reference=f"r{number}", category="?") for number in range(MOST_TOLD + 7)])
+    rows = [row(number % 900, reference=f"r{number}", category="?") for number in range(MOST_TOLD + 7)]
+    file = _csv(tmp_path / "rows.csv", rows)
     refusals = _examined(file).refusals
     assert (refusals.count, len(refusals.told)) == (MOST_TOLD + 7, MOST_TOLD)
     assert list(refusals.rules.values()) == [MOST_TOLD + 7]
