@@ -33,6 +33,7 @@ from jointrisk.federation.signing import Signed, private_bytes
 from jointrisk.identifiers import Identifier, canonicalise
 from jointrisk.listing.derive import ListingKeys, derive
 from jointrisk.oprf import group
+from jointrisk.oprf.bulk import MAX_BATCH
 from jointrisk.oprf.ceremony import GroupKey
 from jointrisk.oprf.group import Scalar
 from jointrisk.oprf.holder import evaluate_unproven
@@ -282,5 +283,8 @@ def persons(number: int) -> list[Identifier]:
 def with_whole_key(identifiers: Sequence[Identifier], epoch: int = EPOCH) -> list[ListingKeys]:
     """Return the keys as the whole key gives them."""
     inputs = [one.oprf_input(epoch) for one in identifiers]
-    batch = blind(inputs, os.urandom)
-    return [derive(output, epoch) for output in batch.finalize(evaluate_unproven(SECRET, batch.elements))]
+    keys = []
+    for begin in range(0, len(inputs), MAX_BATCH):
+        batch = blind(inputs[begin : begin + MAX_BATCH], os.urandom)
+        keys += [derive(output, epoch) for output in batch.finalize(evaluate_unproven(SECRET, batch.elements))]
+    return keys

@@ -5,6 +5,7 @@ time, so that a test finds it.
 """
 
 import re
+from functools import lru_cache
 
 _WORDS = frozenset(
     {
@@ -17,6 +18,7 @@ _HARMLESS_ENDS = frozenset({"count", "fingerprint", "id", "kind", "seconds", "ve
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 
 
+@lru_cache(maxsize=4096)  # the same few names come again and again
 def is_sensitive(name: str) -> bool:
     """Tell whether a field of this name would hold a token, secret, key material, label, score or identifier.
 

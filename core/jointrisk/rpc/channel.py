@@ -17,7 +17,9 @@ KEEPALIVE = [
 ]
 
 
-def channel(address: str, *, ca: bytes, pair: KeyPair | None, server_name: str) -> aio.Channel:
+def channel(
+    address: str, *, ca: bytes, pair: KeyPair | None, server_name: str, reconnect_ms: int = 5_000
+) -> aio.Channel:
     """Return an aio channel over TLS.
 
     Args:
@@ -25,12 +27,14 @@ def channel(address: str, *, ca: bytes, pair: KeyPair | None, server_name: str) 
         ca: the only trusted root, PEM.
         pair: what the client presents; None for the join port.
         server_name: the DNS SAN that the server's certificate must carry. Addresses may change, this does not.
+        reconnect_ms: the longest time between two tries to connect; until the next try calls fail at once.
     """
     options: list[tuple[str, str | int]] = [
         ("grpc.ssl_target_name_override", server_name),
         ("grpc.primary_user_agent", user_agent()),
         ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.initial_reconnect_backoff_ms", min(reconnect_ms, 1_000)),
+        ("grpc.max_reconnect_backoff_ms", reconnect_ms),
         ("grpc.enable_http_proxy", 0),
         *KEEPALIVE,
     ]

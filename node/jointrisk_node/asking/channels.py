@@ -19,6 +19,7 @@ from jointrisk_node.membership.membership import Membership
 
 _LONGEST_TEXT = 300
 _GRACE_SECONDS = 5.0
+_RECONNECT_MS = 500  # Standing decides who is worth a try; a holder that is back is to be had at once.
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ class PeerChannels:
         if self._pair is None:
             self._pair = self._membership.transport()
         name = member_server_name(member)
-        opened = channel(address, ca=self._membership.ca_pem, pair=self._pair, server_name=name)
+        opened = channel(
+            address, ca=self._membership.ca_pem, pair=self._pair, server_name=name, reconnect_ms=_RECONNECT_MS
+        )
         return _Line(address, opened, EvaluationServiceStub(opened))
 
 
