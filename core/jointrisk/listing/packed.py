@@ -10,6 +10,7 @@ Nothing stands between two entries, so a reader that was cut off goes on after t
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from jointrisk.errors import CorruptError, InvalidInputError
@@ -108,10 +109,9 @@ def without_records(data: bytes, places: Iterable[int] | None = None) -> bytes:
     """
     at = starts(data)
     chosen = frozenset(range(len(at)) if places is None else places)
-    ends = [*at[1:], len(data)]
     parts = (
         _gone(data[start:end]) if place in chosen else data[start:end]
-        for place, (start, end) in enumerate(zip(at, ends, strict=True))
+        for place, (start, end) in enumerate(pairwise([*at, len(data)]))
     )
     return b"".join(parts)
 
