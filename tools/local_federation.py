@@ -187,14 +187,34 @@ class LocalFederation:
         return node
 
     def add_node(
-        self, name: str, *, source: str = "", extra_toml: str = "", join: bool = True, start: bool = True
+        self,
+        name: str,
+        *,
+        source: str = "",
+        extra_toml: str = "",
+        join: bool = True,
+        start: bool = True,
+        listen: bool = False,
     ) -> Daemon:
-        """Make a node's state directory, let it join by token, start it."""
+        """Make a node's state directory, let it join by token, start it.
+
+        Args:
+            name: of the member.
+            source: its loan book.
+            extra_toml: more settings.
+            join: whether it joins.
+            start: whether its daemon is started then.
+            listen: whether it can be a holder: other members reach it at a free port of this machine.
+        """
         node = self.new_node(name)
         node.command("init", *(("--source", source) if source else ()), with_key=True)
+        address = f"127.0.0.1:{_free_ports(1)[0]}" if listen else ""
+        if address:
+            extra_toml = f'[holder]\nlisten = "{address}"\n\n{extra_toml}'
         _append(node.home / "node.toml", extra_toml)
         if join:
-            node.command("join", self.invite(name), with_key=True)
+            token = self.invite(name)
+            node.command("join", token, *(("--address", address) if address else ()), with_key=True)
         if join and start:
             node.start()
         return node

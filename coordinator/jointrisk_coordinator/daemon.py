@@ -33,6 +33,9 @@ from jointrisk.rpc.v1 import (
     coordinator_operator_pb2_grpc,
     join_pb2,
     join_pb2_grpc,
+    listing_operator_pb2_grpc,
+    listing_pb2,
+    listing_pb2_grpc,
     membership_pb2,
     membership_pb2_grpc,
     model_pb2,
@@ -50,6 +53,11 @@ from jointrisk_coordinator.ceremonies.service import CeremonyServicer
 from jointrisk_coordinator.contracts.registry import ContractRegistry
 from jointrisk_coordinator.contracts.service import ContractServicer
 from jointrisk_coordinator.database import open_database
+from jointrisk_coordinator.listings.desk import ListingLog
+from jointrisk_coordinator.listings.epochs import BoardEpochs
+from jointrisk_coordinator.listings.keeping import ListingKeeper
+from jointrisk_coordinator.listings.operator_service import ListingOperatorService
+from jointrisk_coordinator.listings.service import ListingServicer
 from jointrisk_coordinator.membership.ledger import MembershipRules
 from jointrisk_coordinator.membership.office import MembershipOffice
 from jointrisk_coordinator.membership.service import JoinServicer, MembershipServicer
@@ -102,7 +110,8 @@ async def _coordinator(state: StateDir, settings: CoordinatorSettings, key: Mast
         # Runs are taken up first: a node that connects at once finds its tasks.
         await parts.supervisor.resume_all()
         await _serve_ports(stack, state, settings, parts)
-        stack.callback(asyncio.create_task(_keep_roster_fresh(parts.office, parts.board, parts.hub)).cancel)
+        for loop in (_keep_roster_fresh(parts.office, parts.board, parts.hub), parts.keeper.run()):
+            stack.callback(asyncio.create_task(loop).cancel)
         stack.callback(parts.hub.stop, "the coordinator is stopping")
         stack.push_async_callback(parts.supervisor.stop)
         yield
@@ -117,6 +126,8 @@ class _Parts:
     contracts: ContractRegistry
     models: ModelRegistry
     board: BulletinBoard
+    listings: ListingLog
+    keeper: ListingKeeper
     hub: Hub
     supervisor: RunSupervisor
 
@@ -134,6 +145,17 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
     models = await asyncio.to_thread(ModelRegistry, store, state.path("models"), sign, authority.public_key, audit)
     board = await asyncio.to_thread(
         BulletinBoard, store, authority.federation, lambda: office.history.members, audit, os.urandom
+    )
+    listings = await asyncio.to_thread(
+        ListingLog,
+        store,
+        authority.federation,
+        authority.identity_key,
+        key,
+        BoardEpochs(board),
+        audit,
+        settings.listings,
+        os.urandom,
     )
     hub = Hub(
         state.path("runs"),
@@ -159,7 +181,8 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
     models.on_published.append(announce)
     board.on_changed.append(announce)
     supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
-    return _Parts(store, authority, audit, office, contracts, models, board, hub, supervisor)
+    keeper = ListingKeeper(listings, settings.listings.window)
+    return _Parts(store, authority, audit, office, contracts, models, board, listings, keeper, hub, supervisor)
 
 
 async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: CoordinatorSettings, parts: _Parts) -> None:
@@ -174,8 +197,12 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     contract_pb2_grpc.add_ContractServiceServicer_to_server(ContractServicer(parts.store), members)
     model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), members)
     ceremony_pb2_grpc.add_CeremonyServiceServicer_to_server(CeremonyServicer(parts.board, tls.peer), members)
-    TrainingService(parts.hub, _current_member(parts.office)).add_to(members)
-    add_health_and_reflection(members, _services(membership_pb2, contract_pb2, model_pb2, ceremony_pb2, training_pb2))
+    current_member = _current_member(parts.office)
+    listings = ListingServicer(parts.listings, parts.keeper, current_member)
+    listing_pb2_grpc.add_ListingServiceServicer_to_server(listings, members)
+    TrainingService(parts.hub, current_member).add_to(members)
+    services = _services(membership_pb2, contract_pb2, model_pb2, ceremony_pb2, listing_pb2, training_pb2)
+    add_health_and_reflection(members, services)
 
     joining = new_server(Guard([check_protocol], _recorder(parts.audit)), max_message_bytes=_LARGEST_JOIN)
     join_port = bind(joining, settings.listen.join_address, tls.open_server_credentials(certificate, ca))
@@ -189,6 +216,8 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(parts.models), operator)
     ceremonies = CeremonyOperatorService(parts.board, parts.hub.online)
     ceremony_operator_pb2_grpc.add_CeremonyOperatorServicer_to_server(ceremonies, operator)
+    own_listings = ListingOperatorService(parts.listings, lambda: parts.office.history.members)
+    listing_operator_pb2_grpc.add_ListingOperatorServicer_to_server(own_listings, operator)
     path = prepare_socket(state.root)
     bind_unix(operator, path)
 

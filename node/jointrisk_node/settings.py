@@ -8,9 +8,11 @@ from jointrisk.federation.policy import RunPolicy
 from jointrisk.logs import LogSettings
 from jointrisk.settings import Duration, Settings, load_toml
 from jointrisk.statedir import StateDir
+from jointrisk_node.asking.settings import AskingSettings
 from jointrisk_node.data import DataSettings
 from jointrisk_node.evaluations.settings import HolderSettings
 from jointrisk_node.listings.settings import ListingsSettings
+from jointrisk_node.replica.settings import ReplicaSettings
 from jointrisk_node.scoring import ScoringSettings
 from jointrisk_node.signals import SignalSettings
 
@@ -54,6 +56,8 @@ class NodeSettings(Settings):
     ceremonies: CeremonySettings = CeremonySettings()
     listings: ListingsSettings = ListingsSettings()
     holder: HolderSettings = HolderSettings()
+    asking: AskingSettings = AskingSettings()
+    replica: ReplicaSettings = ReplicaSettings()
     signals: SignalSettings = SignalSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()

@@ -1,4 +1,4 @@
-"""The node's daemon: the only place that wires its parts together."""
+"""The daemon's life: what it is made of, serves and keeps up with, from its start to its end."""
 
 import asyncio
 import os
@@ -27,6 +27,7 @@ from jointrisk.store import AuditLog, Store
 from jointrisk_node.attempts import attempt
 from jointrisk_node.contracts import ContractDesk, ContractLedger
 from jointrisk_node.coordinator_channel import CoordinatorChannel
+from jointrisk_node.daemon.listings import ListingParts, Shared
 from jointrisk_node.database import open_database
 from jointrisk_node.holder import CeremonyDesk, CeremonyLink, GenerationLedger
 from jointrisk_node.holder.service import CeremonyOperatorService
@@ -83,6 +84,7 @@ class _Parts:
     scoring: ScoringDesk
     ceremonies: CeremonyDesk
     ceremony_link: CeremonyLink
+    listings: ListingParts
     news: "_News"
     link: Link
 
@@ -127,12 +129,14 @@ async def _node(state: StateDir, settings: NodeSettings, key: MasterKey) -> Asyn
         await asyncio.to_thread(parts.audit.append, "daemon.started", version=__version__)
         stack.push_async_callback(asyncio.to_thread, parts.audit.append, "daemon.stopped")
         stack.push_async_callback(parts.channel.close)
+        stack.push_async_callback(parts.listings.close)
         await _serve_operator(stack, state, parts)
         loops = (
             _keep_membership(parts, settings),
             _keep_contract(parts),
             _keep_models(parts, settings),
             parts.ceremony_link.keep_up(parts.news.board, every=settings.membership.roster_poll),
+            *parts.listings.loops(),
         )
         for loop in loops:
             stack.callback(asyncio.create_task(loop).cancel)
@@ -153,10 +157,11 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
     ledger = ModelLedger(store, state.path("models"), audit)
     models = ModelDesk(ledger, channel, membership.coordinator_key, desk.payload)
     scoring = ScoringDesk(models, contracts.get, Scale(settings.scoring))
+    generations = GenerationLedger(store, key)
     ceremonies = CeremonyDesk(
         store,
         membership,
-        GenerationLedger(store, key),
+        generations,
         key,
         audit,
         approve_all=settings.ceremonies.approve_all,
@@ -181,6 +186,7 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         audit=audit,
     )
     membership_link = MembershipLink(membership, channel.membership)
+    listings = ListingParts(Shared(state, settings, key, store, audit, membership, channel, generations))
     return _Parts(
         store,
         audit,
@@ -193,6 +199,7 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         scoring,
         ceremonies,
         CeremonyLink(ceremonies, channel),
+        listings,
         news,
         link,
     )
@@ -208,6 +215,7 @@ async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts)
     score_pb2_grpc.add_ScoreServiceServicer_to_server(ScoreServicer(parts.scoring), server)
     ceremonies = CeremonyOperatorService(parts.ceremonies, parts.ceremony_link)
     ceremony_operator_pb2_grpc.add_NodeCeremonyOperatorServicer_to_server(ceremonies, server)
+    await parts.listings.serve(stack, server, _GRACE_SECONDS)
     path = prepare_socket(state.root)
     bind_unix(server, path)
     await server.start()
