@@ -1,7 +1,7 @@
 """From rows to sealed entries: evaluated with the holders, sealed, ready to be stored."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from jointrisk.identifiers import Identifier
@@ -41,13 +41,13 @@ class Sealer:
         Raises:
             JointriskError: the holders cannot be asked, or refuse.
         """
-        identifiers = [one for row in rows for one in row.identifiers]
-        keys = await self._evaluate(identifiers, epoch)
+        # Several rows can be about one person, whose identifier is paid for once.
+        identifiers = list(dict.fromkeys(one for row in rows for one in row.identifiers))
+        keys = dict(zip(identifiers, await self._evaluate(identifiers, epoch), strict=True))
         return await asyncio.to_thread(self._sealed, rows, keys)
 
-    def _sealed(self, rows: Sequence[ListedRow], keys: Sequence[ListingKeys]) -> list[SealedRow]:
-        coming = iter(keys)
-        return [self._row(row, [next(coming) for _ in row.identifiers]) for row in rows]
+    def _sealed(self, rows: Sequence[ListedRow], keys: Mapping[Identifier, ListingKeys]) -> list[SealedRow]:
+        return [self._row(row, [keys[one] for one in row.identifiers]) for row in rows]
 
     def _row(self, row: ListedRow, keys: Sequence[ListingKeys]) -> SealedRow:
         label = row.label(self._member_kind, self._vault.pseudonym(row.identifiers[0]))

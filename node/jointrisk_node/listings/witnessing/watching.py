@@ -1,13 +1,14 @@
 """Looking own entries up in the replica at every verified head."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 
 from jointrisk.clock import Clock, utc_now
+from jointrisk.federation.signing import Signed
 from jointrisk_node.attempts import attempt
 from jointrisk_node.listings.witnessing.checks import Check, OwnState, Replica, Verdict, judge, judge_stamps
 from jointrisk_node.listings.witnessing.ledger import WitnessLedger
@@ -61,17 +62,15 @@ class Watch:
         self._clock = clock
         self._whole: dict[int, _Whole] = {}
 
-    async def keep_watch(self, changed: Callable[[], "asyncio.Event"], *, every: timedelta) -> None:
-        """Check whenever the replica has a new head, and now and then."""
+    async def keep_watch(self, *, every: timedelta) -> None:
+        """Check at every new head of the replica, looking for one now and then."""
+        seen: dict[int, Signed | None] = {}
         while True:
-            event = changed()
-            event.clear()
-            await attempt("own listings", asyncio.to_thread(self.check))
-            try:
-                async with asyncio.timeout(every.total_seconds()):
-                    await event.wait()
-            except TimeoutError:
-                continue
+            heads = {epoch: self._replica.newest(epoch) for epoch in self._replica.epochs()}
+            if heads != seen:
+                seen = heads
+                await attempt("own listings", asyncio.to_thread(self.check))
+            await asyncio.sleep(every.total_seconds())
 
     def check(self) -> None:
         """Check every epoch of the replica; blocking.
