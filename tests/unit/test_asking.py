@@ -85,9 +85,9 @@ class SlowDesk(EvaluationDesk):
 class Arena:
     """Three nodes: ant asks, the others hold shares and serve."""
 
-    def __init__(self, root: Path, *, threshold: int = 2, holders: tuple[str, ...] = NAMES) -> None:
-        self.federation = EvaluationFederation(root, *NAMES)
-        self.dealt = DealtKey(1, threshold, holders)
+    def __init__(self, root: Path, *, holders: tuple[str, ...] = NAMES) -> None:
+        self.federation = EvaluationFederation(root, *sorted({*NAMES, *holders}))
+        self.dealt = DealtKey(1, 2, holders)
         self.nodes: dict[str, EvaluationNode] = {}
         self._served: dict[str, AsyncExitStack] = {}
 
@@ -148,7 +148,8 @@ async def test_a_question_is_answered_and_on_record_at_both_sides(tmp_path: Path
         ant, bee = made.start("ant"), await made.serve("bee")
         evaluated = await made.ask(3)
         assert (evaluated.quorum, evaluated.generation, evaluated.proofs_verified) == (("ant", "bee"), 1, 1)
-        (asked,), (answered,) = ant.records("evaluation.asked"), bee.records("evaluation.answered")
+        # The last one: cat, which is down, may have been asked before.
+        asked, (answered,) = ant.records("evaluation.asked")[-1], bee.records("evaluation.answered")
     assert asked["request_id"] == answered["request_id"] == evaluated.request_ids[0].hex()
     assert (asked["consent"], asked["count"], asked["quorum"]) == (CONSENT.reference, 3, "ant,bee")
     nonce = bytes.fromhex(str(asked["nonce"]))
@@ -266,17 +267,17 @@ async def test_a_used_up_quota_is_an_error_that_names_it_and_another_holder_help
 
 
 async def test_the_same_elements_go_to_the_next_quorum_for_nothing(tmp_path: Path) -> None:
-    """With three holders of whom all are needed but one, those that answered are not charged again."""
-    async with arena(tmp_path, holders=("bee", "cat", "ant")) as made:
-        made.start("ant")
-        bee = await made.serve("bee", LyingDesk)
-        cat = await made.serve("cat")
+    """An honest holder is charged with the liar's quorum, and not again with the next one's; request ids differ."""
+    async with arena(tmp_path, holders=("bee", "cat", "dog")) as made:
+        ant = made.start("ant")
+        await made.serve("bee", LyingDesk)
+        honest = [await made.serve(name) for name in ("cat", "dog")]
         while not (await made.ask(1)).blamed:
             pass
-        charged = [record["charged"] for node in (bee, cat) for record in node.records("evaluation.answered")]
-        assert charged[0] == 1
-        asked = made.nodes["ant"].records("evaluation.asked")
-        assert len({record["request_id"] for record in asked}) == len(asked)
+        charged = [record["charged"] for node in honest for record in node.records("evaluation.answered")]
+        assert charged.count(0) == 1
+        asked = [record["request_id"] for record in ant.records("evaluation.asked")]
+        assert len({*asked}) == len(asked) > 1
 
 
 async def test_a_refresh_that_one_side_has_not_seen_yet(tmp_path: Path) -> None:
