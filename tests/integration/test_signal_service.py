@@ -352,7 +352,7 @@ def test_a_book_without_hits_is_a_header(home: Path, tmp_path: Path) -> None:
     ended = jointrisk("node", "--home", home, "signals", "screen", book, *ASK, "--out", out)
     assert ended.code == 0, ended
     assert out.read_text().splitlines() == [",".join(f'"{name}"' for name in result_columns())]
-    assert "1 persons: 0 are listed" in ended.err
+    assert "0 of 1 persons are listed" in ended.err
 
 
 def test_a_book_that_holders_do_not_answer_for_writes_nothing(home: Path, node: Node, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class _Screening:
             show_json(self._counts | {"epochs": [as_dict(one) for one in self._epochs]})
             return
         counts = self._counts
-        typer.echo(f"{counts['persons']:,} persons: {counts['listed']:,} are listed", err=True)
+        typer.echo(f"{counts['listed']:,} of {counts['persons']:,} persons are listed", err=True)
         if counts["unopened"]:
             typer.echo(f"  {counts['unopened']:,} have entries that do not open, and nothing else", err=True)
         if counts["refused"]:

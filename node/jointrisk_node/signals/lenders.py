@@ -34,7 +34,10 @@ class Lenders:
             without: pseudonyms of a lender that is not counted. One lender is left out for each: *who copies this
                 lender's pseudonym is counted as soon as both are under one tag, and hides nobody but itself before.*
         """
-        uses = Counter((self._names[place], place[0]) for place in {_place(record) for record, _ in entries})
+        places = {_place(record) for record, _ in entries}
+        if not places:
+            return 0
+        uses = Counter((self._names[place], place[0]) for place in places)
         most: dict[bytes, int] = {}
         for (name, _), count in uses.items():
             most[name] = max(count, most.get(name, 0))
