@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from grpc import aio
@@ -80,7 +81,7 @@ class ListingCoordinator:
         part: int = PART,
         epochs: Iterable[int] = (1,),
     ) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = root
         self.settings = settings
         self.clock = clock or MovableClock()
@@ -177,17 +178,18 @@ class ListingCoordinator:
     @asynccontextmanager
     async def channel(self, member: str) -> AsyncIterator[CoordinatorChannel]:
         """Return a node's own channel over a Unix socket of one member."""
-        path = self.root / f"{member}.sock"
         server = new_server(Guard([check_protocol]))
         add_ListingServiceServicer_to_server(self.servicer(member), server)
-        bind_unix(server, path)
-        await server.start()
-        opened = _SocketChannel(path)
-        try:
-            yield opened
-        finally:
-            await opened.close()
-            await server.stop(0)
+        with TemporaryDirectory() as folder:  # its path is short enough for a socket's
+            path = Path(folder) / "socket"
+            bind_unix(server, path)
+            await server.start()
+            opened = _SocketChannel(path)
+            try:
+                yield opened
+            finally:
+                await opened.close()
+                await server.stop(0)
 
     def _identity(self, member: str) -> Identity:
         if member in self.removed:
