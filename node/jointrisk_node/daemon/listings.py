@@ -5,9 +5,7 @@ import os
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-
-import structlog
-from grpc import aio
+from typing import TYPE_CHECKING
 
 from jointrisk.evaluation import Purpose
 from jointrisk.identifiers import Identifier
@@ -56,9 +54,10 @@ from jointrisk_node.signals.ledger import AccessLedger
 from jointrisk_node.signals.listening import SignalPort
 from jointrisk_node.signals.service import AccessServicer, SignalServicer
 
-_OPERATOR = "operator"
+if TYPE_CHECKING:
+    from grpc import aio
 
-log = structlog.get_logger()
+_OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ class ListingParts:
             self._watch.keep_watch(lambda: self._heads, every=settings.membership.roster_poll),
         )
 
-    async def serve(self, stack: AsyncExitStack, operator: aio.Server, grace: float) -> None:
+    async def serve(self, stack: AsyncExitStack, operator: "aio.Server", grace: float) -> None:
         """Serve the operator's services, other members and the lender's own systems.
 
         Args:
@@ -205,7 +204,7 @@ class ListingParts:
         self._evaluator.close()
         await asyncio.to_thread(self.journal.close)
 
-    def _serve_operator(self, server: aio.Server) -> None:
+    def _serve_operator(self, server: "aio.Server") -> None:
         listing_lister_pb2_grpc.add_ListingListerServicer_to_server(ListingLister(self.lister), server)
         replica_operator_pb2_grpc.add_ReplicaOperatorServicer_to_server(ReplicaOperatorService(self.replica), server)
         signals = SignalServicer(self.signals, lambda _context, _role: _OPERATOR)
