@@ -144,7 +144,6 @@ class ListingParts:
         self._watch = Watch(
             witness, self.replica, grace=settings.listings.release_grace, recheck=settings.listings.recheck
         )
-        self._heads = asyncio.Event()
         self.access = AccessDesk(AccessLedger(store, audit), os.urandom)
         self.signals = SignalDesk(self.asker, self.replica, self.journal, own_pseudonym=self.lister.own_pseudonym)
 
@@ -165,7 +164,7 @@ class ListingParts:
             self.lister.keep_up(),
             self.lister.keep_renewed(),
             self.lister.keep_epoch(),
-            self._watch.keep_watch(lambda: self._heads, every=settings.membership.roster_poll),
+            self._watch.keep_watch(every=settings.membership.roster_poll),
         )
 
     async def serve(self, stack: AsyncExitStack, operator: "aio.Server", grace: float) -> None:
