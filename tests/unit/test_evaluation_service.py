@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -41,7 +41,7 @@ from jointrisk.rpc.evaluations import request_to_message
 from jointrisk.rpc.v1 import evaluation_pb2 as pb
 from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
 from jointrisk_node.evaluations import ChargeBook, EvaluationDesk, HolderSettings, Reconciliation
-from jointrisk_node.evaluations.computing import WAITING_AT_MOST, WAITING_OF_ONE, Evaluator
+from jointrisk_node.evaluations.computing import Evaluator, Places
 from jointrisk_node.evaluations.operator_service import HolderOperatorService
 from jointrisk_node.evaluations.retiring import Retirement
 from roster_forge import key_of, public_of
@@ -333,20 +333,29 @@ async def test_a_batch_that_nobody_waits_for_is_not_computed_to_its_end(served: 
         assert loop.time() - began < 3 * whole
 
 
-async def test_the_queue_for_bulk_is_bounded_for_all_and_for_each(served: Served) -> None:
-    """Who sends on and on is refused, in words, before it is charged; others still find a place."""
-    evaluator = Evaluator()
-    async with AsyncExitStack() as places:
-        for _ in range(WAITING_OF_ONE):
-            await places.enter_async_context(evaluator.bulk_place("cat"))
-        with pytest.raises(UnavailableError, match="16 batches wait, 16 of them are yours"):
-            await places.enter_async_context(evaluator.bulk_place("cat"))
-        for number in range(WAITING_AT_MOST - WAITING_OF_ONE):
-            await places.enter_async_context(evaluator.bulk_place(f"bee-{number}"))
-        with pytest.raises(UnavailableError, match="64 batches wait, 0 of them are yours"):
-            await places.enter_async_context(evaluator.bulk_place("dog"))
-    assert evaluator.bulk_waiting == 0
-    evaluator.close()
+def test_places_are_bounded_for_all_and_for_each() -> None:
+    """Who sends on and on is refused, in words; others still find a place, and places come back."""
+    places = Places(4, 2)
+    with ExitStack() as taken:
+        for asker in ("cat", "cat", "bee"):
+            taken.enter_context(places.place(asker))
+        with pytest.raises(UnavailableError, match="3 requests wait, 2 of them are yours"), places.place("cat"):
+            pytest.fail("there is no place")
+        taken.enter_context(places.place("dog"))
+        with pytest.raises(UnavailableError, match="4 requests wait, 0 of them are yours"), places.place("eel"):
+            pytest.fail("there is no place")
+    assert places.taken == 0
+
+
+async def test_who_finds_no_place_is_refused_before_it_is_charged(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Online and bulk."""
+    monkeypatch.setattr(Places, "taken", 1 << 20)
+    for number in (1, 100):
+        with pytest.raises(UnavailableError, match="busy"):
+            await served.ask(request_of(batch_of(number)))
+    assert served.node.records("evaluation.answered") == []
 
 
 async def test_publishing_is_reconciled_with_the_tags_that_followed(served: Served) -> None:

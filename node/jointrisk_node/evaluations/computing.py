@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -31,7 +31,13 @@ WAITING_AT_MOST: Final = 64
 """Bulk requests in the queue, those that are computed included."""
 
 WAITING_OF_ONE: Final = 16
-"""Of one asker."""
+"""Bulk requests of one asker."""
+
+ONLINE_OF_ONE: Final = 32
+"""Online requests of one asker at the same time; others wait for no more of them than that."""
+
+ONLINE_OF_ALL: Final = 256
+"""Online requests of all askers at the same time."""
 
 _AT_ONCE: Final = 2  # elements that are computed in the event loop's thread: 0.4 ms for one, 0.6 ms for two
 _SLICE: Final = 16  # elements; a millisecond
@@ -71,12 +77,54 @@ class Precedence:
         self._quiet.wait(_GIVES_WAY)
 
 
+class Places:
+    """A bounded number of places for requests that wait or are computed, and of these for each asker. For one loop.
+
+    Args:
+        all_together: how many.
+        of_one: of one asker.
+    """
+
+    def __init__(self, all_together: int, of_one: int) -> None:
+        self._all_together = all_together
+        self._of_one = of_one
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many are taken."""
+        return self._taken.total()
+
+    @contextmanager
+    def place(self, asker: str) -> Iterator[None]:
+        """Keep a place for the time of the block.
+
+        Raises:
+            UnavailableError: none is free, or this asker has its part of them.
+        """
+        if self.taken >= self._all_together or self._taken[asker] >= self._of_one:
+            raise UnavailableError(
+                f"this holder is busy: {self.taken} requests wait, {self._taken[asker]} of them are yours",
+                remedy="Send the next one when one is answered.",
+            )
+        self._taken[asker] += 1
+        try:
+            yield
+        finally:
+            self._taken[asker] -= 1
+
+
 class Evaluator:
     """Computes answers. For one event loop.
 
     Args:
         randomness: of proofs.
         bulk_threads: threads for bulk work; None for all cores but one.
+
+    Attributes:
+        precedence: of online work.
+        online_places: for online requests.
+        bulk_places: for bulk requests.
     """
 
     def __init__(self, randomness: Randomness = os.urandom, bulk_threads: int | None = None) -> None:
@@ -86,35 +134,13 @@ class Evaluator:
         threads = bulk_threads or max(1, len(os.sched_getaffinity(0)) - 1)
         self._bulk = ThreadPoolExecutor(threads, thread_name_prefix="evaluation-bulk", initializer=_be_nice)
         self._online = ThreadPoolExecutor(1, thread_name_prefix="evaluation-online")
-        self._places: Counter[str] = Counter()
+        self.online_places = Places(ONLINE_OF_ALL, ONLINE_OF_ONE)
+        self.bulk_places = Places(WAITING_AT_MOST, WAITING_OF_ONE)
 
     def close(self) -> None:
         """End the threads; what waits is not computed."""
         for pool in (self._bulk, self._online):
             pool.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def bulk_waiting(self) -> int:
-        """How many bulk requests wait or are computed."""
-        return self._places.total()
-
-    @asynccontextmanager
-    async def bulk_place(self, asker: str) -> AsyncIterator[None]:
-        """Keep a place in the queue for bulk work for the time of the block.
-
-        Raises:
-            UnavailableError: the queue is full, or this asker has its part of it.
-        """
-        if self._places.total() >= WAITING_AT_MOST or self._places[asker] >= WAITING_OF_ONE:
-            raise UnavailableError(
-                f"this holder is busy: {self._places.total()} batches wait, {self._places[asker]} of them are yours",
-                remedy="Send the next batch when one is answered.",
-            )
-        self._places[asker] += 1
-        try:
-            yield
-        finally:
-            self._places[asker] -= 1
 
     async def online(self, held: Held, quorum: Sequence[int], blinded: Sequence[bytes]) -> Evaluation:
         """Answer an online request.
@@ -130,7 +156,7 @@ class Evaluator:
     async def bulk(
         self, held: Held, quorum: Sequence[int], blinded: Sequence[bytes], time_left: float | None
     ) -> Evaluation:
-        """Answer a bulk request, unless its asker gives up before. The caller keeps a `bulk_place`.
+        """Answer a bulk request, unless its asker gives up before. The caller keeps a place.
 
         Args:
             held: the share.

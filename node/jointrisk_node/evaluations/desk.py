@@ -208,7 +208,8 @@ class EvaluationDesk:
 
     async def _online(self, checked: _Checked) -> tuple[EvaluationAnswer, bytes]:
         """Evaluate while the charge is being written; the answer leaves only when it is."""
-        with self._evaluator.precedence.online():
+        places = self._evaluator.online_places
+        with places.place(checked.charge.request.asker), self._evaluator.precedence.online():
             charged = self._writer.charge(checked.charge)
             try:
                 evaluation = await self._evaluator.online(checked.held, checked.quorum, checked.blinded)
@@ -221,7 +222,7 @@ class EvaluationDesk:
             return answer
 
     async def _bulk(self, checked: _Checked, time_left: float | None) -> tuple[EvaluationAnswer, bytes]:
-        async with self._evaluator.bulk_place(checked.charge.request.asker):
+        with self._evaluator.bulk_places.place(checked.charge.request.asker):
             await self._writer.charge(checked.charge)
             evaluation = await self._evaluator.bulk(checked.held, checked.quorum, checked.blinded, time_left)
             return self._signed(checked, evaluation)

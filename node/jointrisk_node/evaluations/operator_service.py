@@ -34,7 +34,7 @@ class HolderOperatorService(NodeHolderOperatorServicer):
             address=self._address,
             generations=[_generation(held) for held in self._desk.shares.all()],
             members=[self._use(*one) for one in self._desk.book.accounts()],
-            batches_waiting=self._evaluator.bulk_waiting,
+            batches_waiting=self._evaluator.bulk_places.taken,
         )
 
     def _use(self, member: str, epoch: int, account: Account) -> pb.MemberUse:
