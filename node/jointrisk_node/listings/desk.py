@@ -1,7 +1,7 @@
 """A lender's listings, for its operator: what is asked for is durable first, and carried out by the daemon."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,11 +106,11 @@ class ListerDesk:
         """Return this lender's pseudonym for a person, by the primary identifier: its own entries bear it."""
         return self._ledger.vault.pseudonym(primary)
 
-    def publish(self, columns: Sequence[str], batches: RowBatches) -> AsyncIterator[Progress]:
+    def publish(self, columns: Sequence[str], batches: RowBatches) -> AsyncGenerator[Progress, None]:
         """List rows (`Publisher.publish`)."""
         return self._publisher.publish(columns, batches)
 
-    def correct(self, columns: Sequence[str], batches: RowBatches) -> AsyncIterator[Progress]:
+    def correct(self, columns: Sequence[str], batches: RowBatches) -> AsyncGenerator[Progress, None]:
         """Replace what listed rows say (`Publisher.publish`)."""
         return self._publisher.publish(columns, batches, correcting=True)
 

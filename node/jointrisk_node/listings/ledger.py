@@ -110,7 +110,7 @@ class ListingLedger:
             session.execute(update(ListedRowKept).where(*rows).values(state="withdrawing", changed_at=self._clock()))
             entries = OwnEntry.row_key.in_(changed), OwnEntry.state.in_(_ON_THE_WAY)
             session.execute(update(OwnEntry).where(*entries).values(want_ended=True, replaced_by=None))
-            session.execute(update(OwnEntry).where(*entries).values(todo=todo_now))
+            _settle(session, changed)
             self._audit.append_in(session, "listings.withdrawn", rows=len(changed))
 
     def dispute(self, row_keys: Collection[bytes], *, held: bool) -> None:
@@ -258,7 +258,15 @@ class ListingLedger:
         if changes:
             connection = session.connection()
             connection.execute(ending.values(want_ended=True, replaced_by=bindparam("by"), verified_size=0), changes)
-        session.execute(update(OwnEntry).where(OwnEntry.row_key.in_(by_key)).values(todo=todo_now))
+        _settle(session, by_key)
+
+
+def _settle(session: Session, row_keys: Collection[bytes]) -> None:
+    """Write down what waits, after entries of these rows are wanted ended; what was refused has never begun."""
+    of = OwnEntry.row_key.in_(row_keys)
+    refused = of, OwnEntry.state == "refused", OwnEntry.want_ended
+    session.execute(update(OwnEntry).where(*refused).values(state="lapsed", witness=None))
+    session.execute(update(OwnEntry).where(of).values(todo=todo_now))
 
 
 def _replacement(row: SealedRow, kind: str) -> bytes:

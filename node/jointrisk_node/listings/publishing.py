@@ -5,8 +5,8 @@ goes on where it was cut off, wherever that was.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -97,7 +97,7 @@ class Publisher:
 
     async def publish(
         self, columns: Sequence[str], batches: RowBatches, *, correcting: bool = False
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress, None]:
         """List rows, or replace what listed ones say; yield the same progress after each part, as it stands then.
 
         Args:
@@ -115,14 +115,30 @@ class Publisher:
         async with self._busy:
             work = _Work(self._ledger, self._sealer, self._epoch(), self._deliver, correcting=correcting)
             try:
-                async for batch in batches:
-                    for part in _parts(await asyncio.to_thread(self._read, columns, batch, work.progress)):
+                async with aclosing(_read_ahead(self._parts(columns, batches, work.progress))) as parts:
+                    async for part in parts:
                         await work.take(part)
                         yield work.progress
                 await work.finish()
                 yield work.progress
             finally:
                 await work.stop()
+
+    async def _parts(
+        self, columns: Sequence[str], batches: RowBatches, progress: Progress
+    ) -> AsyncGenerator[list[_Read], None]:
+        """Yield rows in parts of about `IDENTIFIERS_AT_ONCE` identifiers."""
+        part: list[_Read] = []
+        identifiers = 0
+        async for batch in batches:
+            read = await asyncio.to_thread(self._read, columns, batch, progress)
+            coming = sum(len(one.row.identifiers) for one in read)
+            if part and identifiers + coming > IDENTIFIERS_AT_ONCE:
+                yield part
+                part, identifiers = [], 0
+            part += read
+            identifiers += coming
+        yield part
 
     def _read(self, columns: Sequence[str], batch: Sequence[NumberedRow], progress: Progress) -> list[_Read]:
         today, vault, read = self._clock().date(), self._ledger.vault, []
@@ -238,14 +254,15 @@ def _with_dispute(row: SealedRow, listed: KnownRow | None) -> SealedRow:
     return SealedRow(row.row, row.row_key, row.content, row.entries, held=held)
 
 
-def _parts(rows: Sequence[_Read]) -> list[list[_Read]]:
-    """Return rows in parts of at most `IDENTIFIERS_AT_ONCE` identifiers."""
-    parts: list[list[_Read]] = [[]]
-    room = IDENTIFIERS_AT_ONCE
-    for one in rows:
-        room -= len(one.row.identifiers)
-        if room < 0:
-            parts.append([])
-            room = IDENTIFIERS_AT_ONCE - len(one.row.identifiers)
-        parts[-1].append(one)
-    return parts
+async def _read_ahead(parts: AsyncGenerator[list[_Read], None]) -> AsyncGenerator[list[_Read], None]:
+    """Yield parts; while one is worked on, the next one is read."""
+    coming = asyncio.create_task(anext(parts, None))
+    try:
+        while (part := await coming) is not None:
+            coming = asyncio.create_task(anext(parts, None))
+            yield part
+    finally:
+        coming.cancel()
+        with suppress(asyncio.CancelledError, JointriskError):
+            await coming
+        await parts.aclose()

@@ -1,7 +1,7 @@
 """gRPC adapter of a lender's own listings, for the node's operator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from jointrisk.clock import rfc3339
@@ -85,14 +85,14 @@ class ListingLister(ListingListerServicer):
 
     async def _told(
         self,
-        take: Callable[[Sequence[str], RowBatches], AsyncIterator[Progress]],
+        take: Callable[[Sequence[str], RowBatches], AsyncGenerator[Progress, None]],
         requests: AsyncIterator[pb.PublishRows],
     ) -> AsyncIterator[pb.PublishProgress]:
         first = await anext(aiter(requests), None)
         if first is None or not first.columns or not set(first.columns) <= set(COLUMNS):
             raise InvalidInputError("expected the names of listings' columns first")
         progress = Progress()
-        async with aclosing(take(first.columns, _batches(first, requests))) as working:  # type: ignore[type-var]
+        async with aclosing(take(first.columns, _batches(first, requests))) as working:
             async for progress in working:
                 yield _progress(progress, await self._desk.waiting())
         yield _progress(progress, await self._desk.waiting(), done=True)
