@@ -129,8 +129,20 @@ async def test_one_member_watches_so_often_and_no_more(coordinator: ListingCoord
         await anext(servicer.WatchHeads(pb.WatchHeadsRequest(), None))  # type: ignore[arg-type]
 
 
-async def test_a_database_that_is_away_for_a_while_ends_nothing(coordinator: ListingCoordinator) -> None:
-    """What waits is released when it is back."""
+async def test_a_coordinator_that_stops_ends_its_watches(coordinator: ListingCoordinator) -> None:
+    """Stopping the server would wait for them otherwise."""
+    async with coordinator.running():
+        heads = coordinator.calls("bee").watch_listing_heads()
+        await anext(heads)
+        waiting: asyncio.Future[pb.Heads] = asyncio.ensure_future(anext(heads))
+        await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="stopping"):
+        async with asyncio.timeout(10):
+            await waiting
+
+
+async def test_nothing_that_fails_ends_the_releases(coordinator: ListingCoordinator) -> None:
+    """A database that is away for a while, or a defect of our own: what waits is released afterwards."""
     calls = 0
     keep = coordinator.log.keep
 
@@ -139,6 +151,8 @@ async def test_a_database_that_is_away_for_a_while_ends_nothing(coordinator: Lis
         calls += 1
         if calls == 1:
             raise UnavailableError("the database cannot be used now")
+        if calls == 2:
+            raise RuntimeError("a defect")
         keep()
 
     coordinator.log.keep = fail_at_first  # type: ignore[method-assign]
@@ -147,7 +161,7 @@ async def test_a_database_that_is_away_for_a_while_ends_nothing(coordinator: Lis
         heads = coordinator.calls("bee").watch_listing_heads()
         await anext(heads)
         await anext(heads)
-    assert (calls > 1, len(coordinator.records())) == (True, 1)
+    assert (calls > 2, len(coordinator.records())) == (True, 1)
 
 
 async def test_the_operator_sees_and_releases(tmp_path: Path) -> None:
