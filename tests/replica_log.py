@@ -132,6 +132,7 @@ class DeskAtTest:
 
     def __init__(self, root: Path, source: LogAtTest | Logs, clock: Clock | None = None) -> None:
         self.now = NOON
+        self._root, self._source = root, source
         root.mkdir(exist_ok=True)
         engine = make_engine(f"sqlite:///{root / 'state.db'}")
         load_tables().create_all(engine)
@@ -147,6 +148,11 @@ class DeskAtTest:
             self.settings,
             clock or (lambda: self.now),
         )
+
+    def restarted(self, source: "LogAtTest | Logs | None" = None) -> "DeskAtTest":
+        """Close it, and return what starts over the same directory."""
+        self.desk.close()
+        return DeskAtTest(self._root, source or self._source)
 
     def found(self, name: str, epoch: int = EPOCH) -> list[int]:
         """Return the positions of what is found under a tag, by its name."""

@@ -4,9 +4,9 @@ Everything that comes from the coordinator is verified before it is served (docs
 pinned key, entries by the chain, missing records by the marks that justify them. `ReplicaDesk` is what others use.
 
 Modules: `desk` (all epochs), `stock` (one of them), `replica` (its lookups), `syncing` (fetching), `intake`
-(verifying), `settling` and `gathering` (indexing, then serving), `chain` (the chain's fast form), `disk` (LMDB), `shelf`
-(folders, taking over), `verifying` (the whole disk), `forks` (comparing heads), `source` and `coordinator_source` (where
-it comes from), `service` (operator).
+(verifying), `settling` and `gathering` (indexing, then serving), `chain` (the chain's fast form), `disk` (LMDB),
+`shelf` (folders, taking over), `verifying` (the whole disk), `forks` (comparing heads), `source` and
+`coordinator_source` (where it comes from), `service` (operator).
 """
 
 from jointrisk_node.replica.desk import ReplicaDesk

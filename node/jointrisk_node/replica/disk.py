@@ -14,6 +14,7 @@ coordinator knows.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 
 from jointrisk.durable import folder as private_folder
-from jointrisk.errors import CorruptError
+from jointrisk.errors import CorruptError, JointriskError, UnavailableError
 from jointrisk.federation.signing import Signed
 from jointrisk.listing.log import HASH_LENGTH, SEGMENT, Point
 from jointrisk.listing.packed import PACKED_APPEND_LENGTH
@@ -52,6 +53,7 @@ STAMP_OF: Final = slice(TAG_OF.stop, TAG_OF.stop + STAMP_LENGTH)
 _MAP_SIZE = 1 << 38  # address space alone: the file grows with what is in it
 _DATA = "data.mdb"
 _VERSION = b"1"
+_DAMAGED = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError, lmdb.PanicError)
 
 
 def key_of(position: int) -> bytes:
@@ -92,12 +94,12 @@ class Disk:
         self.folder = private_folder(folder)
         with reading_disk():
             self._open()
-        self._require_whole()
 
     def _open(self) -> None:
         self.env = lmdb.open(
             str(self.folder), map_size=_MAP_SIZE, max_dbs=8, mode=0o600, readahead=False, max_readers=1024
         )
+        self._require_whole()
         self.log = self.env.open_db(b"log")
         self.points = self.env.open_db(b"points")
         self.marks = self.env.open_db(b"marks")
@@ -105,26 +107,42 @@ class Disk:
         self.tags = self.env.open_db(b"tags", dupsort=True, dupfixed=True)
         self.ids = self.env.open_db(b"ids")
         self.meta = self.env.open_db(b"meta")
-        with self.env.begin(write=True) as transaction:
-            if transaction.get(b"start", db=self.meta) is None:
-                self._begin(transaction)
+        self._begin()
         sync_directory(self.folder)
 
-    def _begin(self, transaction: "Transaction") -> None:
-        transaction.put(b"start", _VERSION + self.start.hash, db=self.meta)
-        self.put_progress(transaction, Progress(self.start, self.start, 0, 0))
+    def _begin(self) -> None:
+        """Take an empty environment for this log, and refuse one of another."""
+        ours = _VERSION + self.start.hash
+        with self.writing() as transaction:
+            begun = transaction.get(b"start", db=self.meta)
+            if begun is None:
+                transaction.put(b"start", ours, db=self.meta)
+                self.put_progress(transaction, Progress(self.start, self.start, 0, 0))
+        if begun not in {None, ours}:
+            self.close()
+            raise CorruptError("expected a replica of this epoch's log, got another one", remedy=REMEDY)
+
+    @contextmanager
+    def writing(self) -> "Iterator[Transaction]":
+        """Write in a transaction, which is on the disk afterwards, or hasn't happened where the block raises."""
+        with self.env.begin(write=True) as transaction:
+            yield transaction
+        missing = self._missing_bytes()
+        if missing:  # pages at the end that were given back before they were written
+            os.truncate(self._data(), self._data().stat().st_size + missing)
 
     def _require_whole(self) -> None:
         # A map that is longer than its file ends the process when it is read.
-        pages = self.env.info()["last_pgno"] + 1
-        if (self.folder / _DATA).stat().st_size < pages * self.env.stat()["psize"]:
+        if self._missing_bytes():
             self.close()
             raise CorruptError("expected a whole replica of the listings, got a file that is cut off", remedy=REMEDY)
-        with self.env.begin() as transaction:
-            begun = transaction.get(b"start", db=self.meta)
-        if begun != _VERSION + self.start.hash:
-            self.close()
-            raise CorruptError("expected a replica of this epoch's log, got another one", remedy=REMEDY)
+
+    def _missing_bytes(self) -> int:
+        pages = self.env.info()["last_pgno"] + 1
+        return max(0, pages * self.env.stat()["psize"] - self._data().stat().st_size)
+
+    def _data(self) -> Path:
+        return self.folder / _DATA
 
     def close(self) -> None:
         """Close it; reads that go on elsewhere fail."""
@@ -134,7 +152,7 @@ class Disk:
         """Tell whether anything is under a tag: all that most lookups need, so without what costs microseconds.
 
         Raises:
-            CorruptError: the file cannot be read.
+            CorruptError, UnavailableError: the file cannot be read.
         """
         try:
             with self.env.begin() as transaction:
@@ -156,6 +174,14 @@ class Disk:
         points = (key_of(point.size) + point.hash for point in (progress.fetched, progress.verified))
         data = b"".join((*points, key_of(progress.indexed), key_of(progress.served)))
         transaction.put(b"progress", data, db=self.meta)
+
+    def live(self, transaction: "Transaction") -> int:
+        """Return how many live entries readers see."""
+        return int.from_bytes(transaction.get(b"live", db=self.meta) or b"")
+
+    def put_live(self, transaction: "Transaction") -> None:
+        """Count the live entries: those in the indexes, as all of them are served now."""
+        transaction.put(b"live", key_of(transaction.stat(self.tags)["entries"]), db=self.meta)
 
     def head(self, transaction: "Transaction", name: bytes) -> Signed | None:
         """Return the head "verified" or "served", in a transaction."""
@@ -215,18 +241,23 @@ def reading_disk() -> Iterator[None]:
     """Raise what LMDB cannot read or write as an error of ours.
 
     Raises:
-        CorruptError: the file is not what was written, or the disk is full.
+        CorruptError: the file is not what was written.
+        UnavailableError: it cannot be read or written now.
     """
     try:
         yield
-    except lmdb.MapFullError:
-        raise CorruptError("expected room for the replica of the listings, got none", remedy="Free space.") from None
     except lmdb.Error as error:
         raise _unreadable(error) from None
 
 
-def _unreadable(error: lmdb.Error) -> CorruptError:
-    return CorruptError(f"expected a readable replica of the listings, got {type(error).__name__}", remedy=REMEDY)
+def _unreadable(error: lmdb.Error) -> JointriskError:
+    name = type(error).__name__
+    if isinstance(error, _DAMAGED):
+        return CorruptError(f"expected a readable replica of the listings, got {name}", remedy=REMEDY)
+    return UnavailableError(
+        f"expected to read and write the replica of the listings, got {name}",
+        remedy="Check the room on the disk and the permissions of the state directory.",
+    )
 
 
 def signed_to_json(signed: Signed) -> bytes:

@@ -50,7 +50,7 @@ class Intake:
 
     def _take(self, entries: bytes) -> Point:
         disk = self._disk
-        with reading_disk(), disk.env.begin(write=True) as transaction:
+        with reading_disk(), disk.writing() as transaction:
             progress = disk.progress(transaction)
             chain = Chain(progress.fetched)
             chain.take(entries)
@@ -73,7 +73,7 @@ class Intake:
         """
         disk = self._disk
         try:
-            with reading_disk(), disk.env.begin(write=True) as transaction:
+            with reading_disk(), disk.writing() as transaction:
                 progress = disk.progress(transaction)
                 _require_point(progress.fetched, head.point)
                 self._require_records(transaction, progress)
@@ -102,7 +102,7 @@ class Intake:
     def drop(self) -> None:
         """Drop what no head has signed yet."""
         disk = self._disk
-        with reading_disk(), disk.env.begin(write=True) as transaction:
+        with reading_disk(), disk.writing() as transaction:
             progress = disk.progress(transaction)
             known = key_of(progress.verified.size)
             for key, row in _from(transaction, disk.log, known):

@@ -148,7 +148,7 @@ class Replica:
     def live(self) -> int:
         """Return how many entries are live."""
         with reading_disk(), self._disk.env.begin() as transaction:
-            return int(transaction.stat(self._disk.tags)["entries"])
+            return self._disk.live(transaction)
 
     def stored_bytes(self) -> int:
         """Return how large the file is."""

@@ -77,7 +77,7 @@ class Settling:
         tags = found.tags()
         for part in tags.slices(_SLICE):
             self._put_tags(part, tags.repeated, size)
-        with disk.env.begin(write=True) as writing:
+        with disk.writing() as writing:
             disk.put_progress(writing, replace(disk.progress(writing), indexed=stop))
         return True
 
@@ -110,7 +110,7 @@ class Settling:
 
     def _put_ids(self, ids: list[Row], size: int) -> None:
         disk = self._disk
-        with disk.env.begin(write=True) as transaction:
+        with disk.writing() as transaction:
             _, added = transaction.cursor(disk.ids).putmulti(ids, overwrite=False)
             if added != len(ids):
                 self._settle_ids(transaction, ids, size)
@@ -131,7 +131,7 @@ class Settling:
 
     def _put_tags(self, tags: list[Row], repeated: set[bytes], size: int) -> None:
         disk = self._disk
-        with disk.env.begin(write=True) as transaction:
+        with disk.writing() as transaction:
             cursor = transaction.cursor(disk.tags)
             before = cursor.getmulti([tag for tag, _ in tags]) if transaction.stat(disk.tags)["entries"] else ()
             cursor.putmulti(tags)
@@ -156,11 +156,12 @@ class Settling:
 
     def _serve(self) -> None:
         disk = self._disk
-        with disk.env.begin(write=True) as transaction:
+        with disk.writing() as transaction:
             progress = disk.progress(transaction)
             self._end(transaction, progress)
             disk.put_progress(transaction, replace(progress, served=progress.verified.size))
             signed = disk.head(transaction, b"verified")
+            disk.put_live(transaction)
             if signed is not None:
                 disk.put_head(transaction, b"served", signed)
 

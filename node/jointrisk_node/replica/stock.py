@@ -76,6 +76,12 @@ class Stocked:
         self.replica, self.building = self.building, None
         return True
 
+    def close(self) -> None:
+        """Close the files."""
+        self.replica.close()
+        if self.building is not None:
+            self.building.close()
+
     def state(self, now: datetime) -> ReplicaState:
         """Return how it stands. Reads the disk."""
         head = self.replica.served.head if self.replica.served is not None else None

@@ -119,5 +119,5 @@ class _Walk:
                 raise CorruptError(f"expected {live} entries in an index of the replica, got {indexed}", remedy=REMEDY)
 
     def _is_all(self) -> bool:
-        """Whether nothing is indexed beyond what is served."""
-        return self._disk.progress(self._transaction).indexed == self._head.size
+        """Whether nothing can be indexed beyond what is served."""
+        return self._disk.progress(self._transaction).verified.size == self._head.size
