@@ -222,6 +222,12 @@ def test_a_book_of_broken_rows_asks_nothing(lender: Lender) -> None:
     assert (part.persons, part.found, part.epochs, lender.keys.asked) == (1, [], (), [])
 
 
+def test_broken_rows_fill_parts_as_well(lender: Lender) -> None:
+    """*A stream of rows that are never asked about*: what is kept for them is bounded."""
+    parts = _screen(lender, [_row(number, "12") for number in range(100)], part=40)
+    assert [part.persons for part in parts] == [40, 40, 20]
+
+
 def test_an_empty_book_has_no_parts(lender: Lender) -> None:
     """There is nothing to tell."""
     assert _screen(lender, []) == []

@@ -11,7 +11,8 @@ from jointrisk_node.signals.desk import EpochAsked, SignalDesk, Terms
 from jointrisk_node.signals.person import Given, Person, person_of
 
 PART: Final = 4 * 4096
-"""Identifiers that are asked about together, at least: four full batches, of which the asker keeps two on their way."""
+"""Identifiers that are asked about together, or persons that are answered for together, at least: four full batches, of
+which the asker keeps two on their way."""
 
 _AT_ONCE: Final = 32  # persons read before others have their turn
 
@@ -75,7 +76,7 @@ async def screened(
         desk: asks.
         terms: why.
         rows: the persons.
-        part: identifiers that are asked about together, at least.
+        part: how many identifiers are asked about together, or persons answered for, at least.
 
     Raises:
         JointriskError: as `SignalDesk.ask`; what was yielded before stays true.
@@ -105,7 +106,7 @@ async def _parts(rows: AsyncIterator[Sequence[Row]], least: int) -> AsyncIterato
         for place in range(0, len(some), _AT_ONCE):
             _add(part, some[place : place + _AT_ONCE])
             await asyncio.sleep(0)
-            if part.identifiers >= least:
+            if part.identifiers >= least or part.persons >= least:
                 yield part
                 part = _Part()
     if part.persons:
