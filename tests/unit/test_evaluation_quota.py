@@ -1,5 +1,6 @@
 """Quotas: what a member is granted, what it has used, and that no order of events gives more than was charged."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from jointrisk.store import AuditLog, Store
 from jointrisk.store.connections import make_engine
 from jointrisk_node.audit_journal import AuditJournal, JournalLedger
 from jointrisk_node.evaluations.charges import REMEMBERED, Charge, ChargeBook, Outcome
+from jointrisk_node.evaluations.charging import ChargeWriter
 from jointrisk_node.evaluations.quota import PERIODS, Account, Allowance
 from jointrisk_node.evaluations.settings import HolderSettings, QuotaSettings
 from jointrisk_node.store.tables import load_tables
@@ -188,6 +190,27 @@ def test_elements_are_free_once_under_another_quorum(made: BookAtTest) -> None:
     assert made.charge(charge_of(ident=5, elements=2, purpose=Purpose.PORTFOLIO)) is Outcome.CHARGED
     assert made.charge(charge_of(ident=6, elements=2, purpose=Purpose.INVESTIGATION, generation=2)) is Outcome.CHARGED
     assert made.book.account("cat", 1).charged == 20
+
+
+async def test_requests_that_come_together_are_charged_one_after_the_other(made: BookAtTest) -> None:
+    """Written with one fsync: the same request is charged once, and together they get what is granted and no more."""
+    writer = ChargeWriter(made.book, lambda: NOW)
+    same = [writer.charge(charge_of(2, ident=1)) for _ in range(5)]
+    others = [writer.charge(charge_of(3, ident=ident, elements=ident)) for ident in range(2, 8)]
+    outcomes = await asyncio.gather(*same, *others, return_exceptions=True)
+    assert outcomes[:5] == [Outcome.CHARGED] + [Outcome.REPEATED] * 4
+    assert outcomes[5:7] == [Outcome.CHARGED] * 2
+    assert all(isinstance(one, QuotaError) for one in outcomes[7:])
+    assert made.book.account("cat", 1).charged == 8
+
+
+async def test_who_goes_away_while_it_is_charged_stays_charged(made: BookAtTest) -> None:
+    """And the others that are written together with it are told."""
+    writer = ChargeWriter(made.book, lambda: NOW)
+    gone, stays = writer.charge(charge_of(2, ident=1)), writer.charge(charge_of(2, ident=2, elements=2))
+    gone.cancel()
+    assert await stays is Outcome.CHARGED
+    assert made.book.account("cat", 1).charged == 4
 
 
 def test_what_is_refused_leaves_no_trace(made: BookAtTest) -> None:

@@ -21,7 +21,7 @@ from jointrisk_node.audit_journal.ledger import JournalLedger, JournalRecord
 MOVED_AT_ONCE: Final = 64
 """Records in one transaction of the database: so few that nothing else waits long for it."""
 
-_MAP_SIZE = 1 << 30  # of addresses; the file grows as it is needed
+_MAP_SIZE = 16 << 30  # of addresses; the file grows as it is needed: a day of 1,000,000 evaluations takes 0.6 GiB
 _MOST_DATABASES = 16
 _NUMBER_LENGTH = 8
 _FILE_MODE = 0o600

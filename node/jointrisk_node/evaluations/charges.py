@@ -148,14 +148,6 @@ class ChargeBook:
             if account.published and account.credit(tags) != account:
                 transaction.put(key, account.credit(tags).encode(), db=self._accounts)
 
-    def forget_epoch(self, epoch: int) -> None:
-        """Delete the accounts of an epoch in which this node will never evaluate again."""
-        with self.environment.begin(write=True) as transaction:
-            with transaction.cursor(db=self._accounts) as cursor:
-                keys = [key for key, _ in cursor if _read_account_key(key)[1] == epoch]
-            for key in keys:
-                transaction.delete(key, db=self._accounts)
-
     def _is_repeated(self, transaction: lmdb.Transaction, charge: Charge, moment: int) -> bool:
         bound = transaction.get(charge.binding_key, db=self._bindings)
         if bound is None:
