@@ -197,3 +197,14 @@ def test_the_audit_log_says_who_was_let_in_and_out(door: Door) -> None:
     assert (added.fields["roles"], added.fields["by"]) == ("query screen", "bearer")
     assert added.fields["expires_at"] == "2026-11-23T13:00:00Z"
     assert token not in repr(added)
+
+
+def test_a_certificate_that_is_not_pinned_leaves_the_token_to_say_who_calls(door: Door) -> None:
+    """Where TLS asks everybody for a certificate, a token still counts; a broken one is refused in any case."""
+    pem, fingerprint = certificate("crm")
+    door.desk.add("crm", ["query"], certificate=pem)
+    _, token = door.desk.add("loan-desk", ["query"])
+    strange = certificate("crm")[1]
+    assert door.desk.caller(Shown(f"Bearer {token}", strange), Role.QUERY) == "loan-desk"
+    with pytest.raises(UnauthenticatedError):
+        door.desk.caller(Shown("Bearer jrt_broken", fingerprint), Role.QUERY)
