@@ -337,7 +337,7 @@ async def test_a_renewed_certificate_is_used_after_reopening(tmp_path: Path) -> 
         await made.serve("bee")
         await made.ask()
         ant.node.keys.keep_transport(made.federation.pair("ant"))
-        await ant.channels.reopen()
+        ant.channels.reopen()
         await made.ask()
         quota = await ant.channels.quota("bee", EPOCH, timedelta(seconds=2))
         assert quota.epoch_ceiling - quota.epoch_left == 2

@@ -1,5 +1,6 @@
 """Channels to holders: one to each, over mutual TLS, to the address in the roster."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
 from jointrisk_node.membership.membership import Membership
 
 _LONGEST_TEXT = 300
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 120.0  # longer than any call
 _RECONNECT_MS = 500  # Standing decides who is worth a try; a holder that is back is to be had at once.
 
 
@@ -42,6 +43,7 @@ class PeerChannels:
         self._membership = membership
         self._pair: KeyPair | None = None
         self._lines: dict[str, _Line] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def evaluate(self, member: str, request: pb.EvaluateRequest, within: timedelta) -> pb.EvaluateResponse:
         """Ask a holder to evaluate.
@@ -55,7 +57,7 @@ class PeerChannels:
             JointriskError: what a failed call stands for; its text is the holder's, made printable.
             UnavailableError: the member is not in the roster, or has no address there.
         """
-        stub = await self._stub(member)
+        stub = self._stub(member)
         try:
             answer: pb.EvaluateResponse = await stub.Evaluate(request, timeout=within.total_seconds())
         except grpc.RpcError as failure:
@@ -64,33 +66,40 @@ class PeerChannels:
 
     async def quota(self, member: str, epoch: int, within: timedelta) -> pb.Quota:
         """Ask a holder what this node has left. Raises as `evaluate`."""
-        stub = await self._stub(member)
+        stub = self._stub(member)
         try:
             quota: pb.Quota = await stub.GetQuota(pb.GetQuotaRequest(epoch=epoch), timeout=within.total_seconds())
         except grpc.RpcError as failure:
             raise _shown(failure, member) from None
         return quota
 
-    async def reopen(self) -> None:
-        """Use the renewed certificate from here on; calls that go on may end."""
+    def reopen(self) -> None:
+        """Use the renewed certificate from here on; calls that go on come to their end first."""
         self._pair = None
         lines, self._lines = self._lines, {}
         for line in lines.values():
-            await line.channel.close(grace=_GRACE_SECONDS)
+            self._leave(line)
 
     async def close(self) -> None:
-        """Close all channels."""
+        """Close all channels, at once."""
         lines, self._lines = self._lines, {}
+        for closing in self._closing:
+            closing.cancel()
         for line in lines.values():
             await line.channel.close()
 
-    async def _stub(self, member: str) -> Any:
+    def _leave(self, line: _Line) -> None:
+        closing = asyncio.create_task(line.channel.close(grace=_GRACE_SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _stub(self, member: str) -> Any:
         address = self._address(member)
         line = self._lines.get(member)
         if line is None or line.address != address:
             self._lines[member] = opened = self._open(member, address)
             if line is not None:
-                await line.channel.close(grace=_GRACE_SECONDS)
+                self._leave(line)
             return opened.stub
         return line.stub
 

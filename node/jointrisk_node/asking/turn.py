@@ -177,11 +177,14 @@ class Turn:
             done, _ = await asyncio.wait(calls.values(), return_when=asyncio.FIRST_EXCEPTION)
             await noted
         finally:
-            await _cancelled([*calls.values(), noted])
+            await _ended([*calls.values(), noted])
         answers, missing = {}, {}
         for name, call in calls.items():
             if call not in done:
                 continue  # cut off because another one failed: nothing is known against it
+            if call.cancelled():  # its channel was closed under it
+                missing[name] = Missing("its connection was closed meanwhile")
+                continue
             failure = call.exception()
             if failure is None:
                 answers[name] = call.result()
@@ -307,9 +310,12 @@ def _elements(answer: pb.EvaluateResponse) -> tuple[Element, ...]:
     return tuple(Element(data[begin : begin + length]) for begin in range(0, len(data), length))
 
 
-async def _cancelled(tasks: Sequence["asyncio.Task[object]"]) -> None:
+async def _ended(tasks: Sequence["asyncio.Task[object]"]) -> None:
     going_on = [task for task in tasks if not task.done()]
     for task in going_on:
         task.cancel()
     if going_on:
         await asyncio.wait(going_on)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at: nobody else may do so any more
