@@ -1,4 +1,4 @@
-"""``listings publish | correct | withdraw | renew | dispute | list | status``."""
+"""``listings publish | correct | withdraw | renew | dispute | list | status | verify | sync | rebuild``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jointrisk.commandline.options import Json, existing_state, home
+from jointrisk_node.commands import replica_check
 
 if TYPE_CHECKING:
     from jointrisk.rpc.v1 import listing_lister_pb2 as pb
@@ -158,6 +159,9 @@ def status(context: typer.Context, json: Json = False) -> None:
         show_json(answer)
         return
     _show_status(answer)
+
+
+replica_check.register(app)
 
 
 def _show_status(answer: "pb.ListerStatus") -> None:
