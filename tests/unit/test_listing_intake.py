@@ -1,6 +1,7 @@
 """What members bring to the coordinator's logs: what is taken, refused, and durable."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from jointrisk.listing.packed import Offered, packed_appends
 from jointrisk.listing.record import Sealed
 from jointrisk.listing.stamp import distinct_listers, one_stamp_each
 from jointrisk_coordinator.listings.intake import Refusal
+from jointrisk_coordinator.listings.settings import ListingSettings
 from listing_coordinator import ListingCoordinator, offer, random_offers
 
 HOLD, RELEASE, TOMBSTONE = EntryKind.HOLD, EntryKind.RELEASE, EntryKind.TOMBSTONE
@@ -98,6 +100,20 @@ def test_eight_entries_of_one_member_under_one_tag(coordinator: ListingCoordinat
     assert coordinator.append("ant", entries[9]) == []
     coordinator.log.release()
     assert len(coordinator.records()) == 16
+
+
+def test_one_member_does_not_fill_the_log(tmp_path: Path) -> None:
+    """So many pending and live entries of one are taken; what it withdraws makes room, others are not concerned."""
+    settings = ListingSettings(window=timedelta(0), entries_per_member=3)
+    coordinator = ListingCoordinator(tmp_path / "coordinator", settings)
+    entries = random_offers(6)
+    assert refused(coordinator.append("ant", *entries[:4])) == [(3, TooLargeError)]
+    assert coordinator.append("bee", *entries[4:]) == []
+    coordinator.log.release()
+    assert refused(coordinator.append("ant", entries[0], entries[3])) == [(1, TooLargeError)]
+    coordinator.mark("ant", TOMBSTONE, entries[0])
+    coordinator.log.release()
+    assert coordinator.append("ant", entries[3]) == []
 
 
 def test_what_was_withdrawn_does_not_come_back(coordinator: ListingCoordinator) -> None:

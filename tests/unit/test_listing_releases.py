@@ -13,6 +13,7 @@ from jointrisk.errors import ConflictError, InvalidInputError, NotFoundError
 from jointrisk.listing.head import Head
 from jointrisk.listing.log import SEGMENT, Entry, EntryKind, Point, Stretch, extend
 from jointrisk.listing.packed import Offered, unpack
+from jointrisk_coordinator.listings import log_ledger
 from jointrisk_coordinator.listings.heads import Heads
 from jointrisk_coordinator.listings.settings import ListingSettings
 from listing_coordinator import FEDERATION, ListingCoordinator, offer, random_offers
@@ -388,6 +389,33 @@ def test_each_epoch_has_a_log_of_its_own(make: Callable[..., ListingCoordinator]
     assert [one.epoch for one in coordinator.log.status()] == [2]
     assert len(coordinator.records(2)) == 1
     assert ("listing.log_deleted", {"epoch": 1, "size": 2}) in coordinator.events()
+
+
+def test_an_old_log_is_deleted_in_parts(make: Callable[..., ListingCoordinator]) -> None:
+    """Each a transaction, so that nobody waits long; after a kill in between the rest goes with the next start."""
+    coordinator = make(epochs=(1, 2))
+    entries = random_offers(2 * SEGMENT)
+    coordinator.append("ant", *entries)
+    coordinator.log.release()
+    coordinator.append("ant", *random_offers(100, "pending"))
+    clock_of(coordinator).move(days=31)
+    parts = 0
+    delete_some = log_ledger.delete_some
+
+    def dies_at_third(*args: Any) -> bool:
+        nonlocal parts
+        parts += 1
+        if parts == 3:
+            raise KeyboardInterrupt
+        return delete_some(*args)
+
+    with patch("jointrisk_coordinator.listings.heads._ROWS", 1000):
+        with patch.object(log_ledger, "delete_some", dies_at_third), pytest.raises(KeyboardInterrupt):
+            coordinator.log.keep()
+        assert ("listing.log_deleted", {"epoch": 1, "size": 2 * SEGMENT}) not in coordinator.events()
+        coordinator.restart().keep()
+    assert [event for event, _ in coordinator.events()].count("listing.log_deleted") == 1
+    assert not any(is_on_disk(coordinator, one) for one in entries[::500])
 
 
 def test_stamps_are_the_same_after_a_restart_and_their_secret_is_sealed(

@@ -31,15 +31,19 @@ class Offer:
         lister: the member, from its certificate.
         secret: of the log's stamps.
         offered: the entries.
+        most: pending and live entries of the member in the log, at most.
     """
 
-    def __init__(self, session: Session, log: LogRow, lister: str, secret: bytes, offered: Sequence[Offered]) -> None:
+    def __init__(
+        self, session: Session, log: LogRow, lister: str, secret: bytes, offered: Sequence[Offered], most: int
+    ) -> None:
         self._offered = offered
         self._new = [_new_entry(one, secret, lister) if fits(one.witness, one.sealed.tag) else None for one in offered]
         fitting = [one for one in self._new if one is not None]
         self._known = ledger.by_id(session, log.epoch, {one.id_key for one in fitting})
         self._unended = ledger.unended(session, log.epoch, {one.tag_key for one in fitting})
         self._taken: dict[bytes, NewEntry] = {}
+        self._room = most - ledger.count_of(session, log.epoch, lister)
 
     @property
     def taken(self) -> list[NewEntry]:
@@ -60,6 +64,11 @@ class Offer:
         if number >= MOST_ENTRIES:
             return TooLargeError(
                 f"there are {number} entries of this member under the tag", remedy="Withdraw one before."
+            )
+        if len(self._taken) >= self._room:
+            return TooLargeError(
+                "this member has as many entries as the coordinator takes",
+                remedy="Withdraw others, or ask the coordinator's operator for more.",
             )
         self._unended[new.tag_key] = number + 1
         self._taken[new.id_key] = new

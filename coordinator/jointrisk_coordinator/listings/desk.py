@@ -119,7 +119,7 @@ class ListingLog:
         self._clock = clock
         self._heads = Heads(store, federation, key, master, audit, settings, randomness, clock)
         self._releasing = Releasing(store, self._heads, audit, randomness, clock, part)
-        self.intake = Intake(store, self._heads, audit, settings.horizon, clock)
+        self.intake = Intake(store, self._heads, audit, settings, clock)
         self.on_taken = self.intake.on_taken
         self.intake.on_deleted.append(self._remember_to_forget)
         self._lock = threading.Lock()

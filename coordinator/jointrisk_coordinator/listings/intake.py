@@ -6,7 +6,6 @@ item that breaks a rule is refused, and the others are taken.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from jointrisk.clock import Clock
@@ -24,6 +23,7 @@ from jointrisk_coordinator.listings.appending import Offer, id_key
 from jointrisk_coordinator.listings.changes import Changes, Known
 from jointrisk_coordinator.listings.heads import Heads
 from jointrisk_coordinator.listings.marking import Marking
+from jointrisk_coordinator.listings.settings import ListingSettings
 
 MARKS: Final = frozenset({EntryKind.TOMBSTONE, EntryKind.HOLD, EntryKind.RELEASE})
 """The marks that members make."""
@@ -64,7 +64,7 @@ class Intake:
         store: the coordinator's database.
         heads: the logs.
         audit: the audit log in the same store.
-        horizon: how long an entry lives unless it is renewed.
+        settings: how long an entry lives unless it is renewed, and how many a member has at most.
         clock: the time.
 
     Attributes:
@@ -72,13 +72,13 @@ class Intake:
         on_deleted: called after every commit that deleted a record.
     """
 
-    def __init__(self, store: Store, heads: Heads, audit: AuditLog, horizon: timedelta, clock: Clock) -> None:
+    def __init__(self, store: Store, heads: Heads, audit: AuditLog, settings: ListingSettings, clock: Clock) -> None:
         self.on_taken: list[Callable[[], None]] = []
         self.on_deleted: list[Callable[[], None]] = []
         self._store = store
         self._heads = heads
         self._audit = audit
-        self._horizon = horizon
+        self._settings = settings
         self._clock = clock
 
     def append(self, lister: str, epoch: int, entries: bytes) -> list[Refusal]:
@@ -91,7 +91,8 @@ class Intake:
 
         Returns:
             Those that were not taken. Refused: the witness doesn't fit, or what had the id was withdrawn. Conflict: the
-            id is another entry's. Too large: there are eight entries of this member under the tag.
+            id is another entry's. Too large: there are eight entries of this member under the tag, or as many in the
+            log as it may have.
 
         Raises:
             InvalidInputError: they are no entries, or too many.
@@ -100,7 +101,8 @@ class Intake:
         offered = unpack_appends(entries)
         with self._store.transaction() as session:
             log = self._heads.require(session, epoch)
-            batch = Offer(session, log, lister, self._heads.stamp_secret(log), offered)
+            most = self._settings.entries_per_member
+            batch = Offer(session, log, lister, self._heads.stamp_secret(log), offered, most)
             refused, new = list(_refusals(batch.judge())), batch.taken
             ledger.take(session, log, lister, new, self._expiry())
             self._record(session, "listing.appended", lister, epoch, len(new), len(refused))
@@ -204,7 +206,7 @@ class Intake:
             after, number = max(found), number + marking.changed
 
     def _expiry(self) -> int:
-        return int((self._clock() + self._horizon).timestamp())
+        return int((self._clock() + self._settings.horizon).timestamp())
 
     def _record(self, session: Session, event: str, lister: str, epoch: int, taken: int, refused: int) -> None:
         if taken or refused:

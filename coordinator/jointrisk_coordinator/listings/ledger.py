@@ -143,6 +143,12 @@ def tally(session: Session, epoch: int, lister: str, **change: int) -> None:
     session.flush()
 
 
+def count_of(session: Session, epoch: int, lister: str) -> int:
+    """Return how many pending and live entries a member has in a log."""
+    row = session.get(ListerRow, (epoch, lister))
+    return row.pending + row.live if row is not None else 0
+
+
 def listers(session: Session, epoch: int) -> Sequence[ListerRow]:
     """Return what each member has in a log."""
     return session.scalars(select(ListerRow).where(ListerRow.epoch == epoch).order_by(ListerRow.lister)).all()

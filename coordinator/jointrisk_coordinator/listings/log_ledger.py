@@ -118,14 +118,15 @@ def delete_some(session: Session, epoch: int, at_most: int) -> bool:
     Args:
         session: of the store.
         epoch: of the log.
-        at_most: rows of a table.
+        at_most: rows of a table, 64 at least; of segments, which are large, a sixty-fourth of it.
 
     Returns:
         Whether there is more.
     """
     for table in _NUMBERED:
+        number = at_most // _AT_ONCE if table is SegmentRow else at_most
         last = session.scalar(
-            select(table.number).where(table.epoch == epoch).order_by(table.number).offset(at_most - 1).limit(1)
+            select(table.number).where(table.epoch == epoch).order_by(table.number).offset(number - 1).limit(1)
         )
         chosen = delete(table).where(table.epoch == epoch)
         session.execute(chosen if last is None else chosen.where(table.number <= last))

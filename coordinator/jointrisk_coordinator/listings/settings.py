@@ -18,6 +18,9 @@ class ListingSettings(Settings):
     horizon: Duration = Field(
         timedelta(days=365), ge=timedelta(minutes=1), description="An entry that is not renewed for so long expires."
     )
+    entries_per_member: int = Field(
+        5_000_000, ge=1, description="Live and pending entries of one member in one epoch, at most."
+    )
     head_interval: Duration = Field(
         timedelta(seconds=60),
         ge=timedelta(seconds=1),
