@@ -1,4 +1,4 @@
-"""``make demo``: a coordinator and three lenders on this machine train a model together.
+"""``make demo``: a coordinator and three lenders on this machine train a model together, and share listings.
 
 Real processes, real mutual TLS, real loans (GMSC). Everything lies under build/demo, which is made anew each time.
 Ctrl-C leaves no process behind; KEEP=1 leaves the federation running and prints how to talk to it.
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,19 @@ from rich.table import Table
 
 from demo_data import CONTRACT, LABEL, LenderFiles, write_lenders
 from demo_evaluation import Book, Labels, Scores, area, difference, fit_alone, plot, read_book
+from demo_listings import (
+    SAMPLE,
+    Asked,
+    Plan,
+    Screened,
+    ask,
+    hold_ceremony,
+    publish,
+    screen,
+    settings_of,
+    write_listings,
+)
+from demo_theft import Stolen, steal
 from local_federation import Daemon, LocalFederation, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,12 +70,12 @@ def _show(federation: LocalFederation) -> dict[str, Any]:
     with _step("Dealing 150,000 real loans out to three lenders"):
         lenders = write_lenders(DEMO / "data")
     with _step("Starting the coordinator"):
-        federation.init_coordinator()
+        federation.init_coordinator('[listings]\nwindow = "0s"\n')
         federation.coordinator.start()
         federation.coordinator.command("contract", "publish", str(CONTRACT))
     for lender in lenders:
         with _step(f"{lender.name} joins by token, and starts its node"):
-            federation.add_node(lender.name, source=str(lender.train))
+            federation.add_node(lender.name, source=str(lender.train), extra_toml=settings_of(lender.name), listen=True)
     with _step("Waiting for three streams, and the contract at every node"):
         federation.wait_online()
         for node in federation.nodes.values():
@@ -78,7 +91,67 @@ def _show(federation: LocalFederation) -> dict[str, Any]:
     books = {name: book.labels for name, book in result.books.items()}
     plot(DEMO / "report.png", books, result.shared, {name: result.alone_on_own(name) for name in books})
     console.print(f"ROC and lift of every lender: {(DEMO / 'report.png').relative_to(ROOT)}")
-    return _report(lenders, checks, run, result)
+    return _report(lenders, checks, run, result) | _listings(federation, lenders)
+
+
+def _listings(federation: LocalFederation, lenders: tuple[LenderFiles, ...]) -> dict[str, Any]:
+    """Show the second half: a key that nobody has, listings, questions, thieves; return the figures."""
+    console.print()
+    with _step("A key ceremony: any two of the three lenders can evaluate an identifier, none alone"):
+        hold_ceremony(federation)
+    with _step("Making up persons for the loans: resident IDs and phone numbers, some at several lenders"):
+        plan = write_listings(lenders)
+    with _step(f"Each lender lists its real defaulters, and every {SAMPLE}th good loan: {plan.rows:,} rows"):
+        rates = publish(federation, plan)
+    with _step("The bank asks about single persons"):
+        asked = ask(federation, plan)
+    with _step("The bank screens a part of its book"):
+        screened = screen(federation, plan, DEMO / "data" / "bank")
+    (DEMO / "stolen").mkdir()
+    with _step("Thieves take the coordinator's database and a lender's disk, and try every identifier"):
+        stolen = steal(federation, plan, DEMO / "stolen")
+    _show_listings(asked, screened, stolen)
+    return _listing_report(plan, rates, asked, screened, stolen)
+
+
+def _show_listings(asked: Asked, screened: Screened, stolen: Stolen) -> None:
+    hit = asked.hit
+    console.print(
+        f"     A customer who defaulted elsewhere: [bold]{len(hit.listings)} listings of {hit.lenders} lenders[/bold]; "
+        f"one with loans: [bold]active at {asked.exposed.exposure.active_loan_lenders} lenders[/bold]; "
+        f"somebody unknown: {len(asked.miss.listings)} listings. {asked.p50_ms} ms a question (99 %: {asked.p99_ms})."
+    )
+    console.print(
+        f"     Screened {screened.persons:,} customers in {screened.seconds} s: {screened.hits_found:,} of "
+        f"{screened.hits_expected:,} defaulters found, {screened.false_hits} false; {screened.exposure_found:,} of "
+        f"{screened.exposure_expected:,} active loans."
+    )
+    console.print(
+        f"     The coordinator's database ({stolen.entries:,} tags): of {stolen.tried:,} identifiers that are in it, "
+        f"{stolen.in_clear} can be read, and {stolen.hashed} found by hashing.\n"
+        f"     A lender's disk with its master key: of {stolen.persons:,} listed persons its share finds "
+        f"{stolen.with_one_share}. Two lenders' shares find {stolen.with_two_shares:,}: that is the threshold.\n"
+        f"     A stolen node that still runs can ask: {stolen.left_at_holder:,} more questions at one holder, until it "
+        "is removed; every one is on record there."
+    )
+
+
+def _listing_report(
+    plan: Plan, rates: dict[str, float], asked: Asked, screened: Screened, stolen: Stolen
+) -> dict[str, Any]:
+    return {
+        "listings_published": plan.rows,
+        "listing_rows_per_s": rates,
+        "hits_expected": screened.hits_expected,
+        "hits_found": screened.hits_found,
+        "false_hits": screened.false_hits,
+        "exposure_expected": screened.exposure_expected,
+        "exposure_found": screened.exposure_found,
+        "query_p50_ms": asked.p50_ms,
+        "query_p99_ms": asked.p99_ms,
+        "screen_per_s": round(screened.persons / screened.seconds, 1),
+        "stolen": asdict(stolen),
+    }
 
 
 def _has_contract(node: Daemon) -> bool:
