@@ -61,6 +61,7 @@ class ReplicaDesk:
         self._source = source
         self._audit = audit
         self._settings = settings or ReplicaSettings()
+        self._oldest = self._settings.oldest
         self._clock = clock
         self._syncing = asyncio.Lock()
         self._wake: Callable[[], object] | None = None
@@ -126,7 +127,7 @@ class ReplicaDesk:
             raise NotFoundError(f"expected a replica of the listings of epoch {epoch}, got none")
         replica = found.replica
         served = replica.served
-        if served is None or served.is_older_than(self._clock() - self._settings.oldest):
+        if served is None or served.is_older_than(self._clock() - self._oldest):
             raise self._too_old(epoch, served)
         return replica.lookup(tag)
 
