@@ -197,6 +197,10 @@ class ListingParts:
         await port.start()
         stack.push_async_callback(port.stop, grace)
 
+    def certificate_renewed(self) -> None:
+        """Use the renewed certificate towards other members from here on."""
+        self._peers.reopen()
+
     async def close(self) -> None:
         """Let go of files and channels."""
         await self._peers.close()

@@ -227,6 +227,7 @@ async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts)
 async def _keep_membership(parts: _Parts, settings: NodeSettings) -> None:
     async def renewed() -> None:
         await parts.channel.reopen()
+        parts.listings.certificate_renewed()
         parts.link.reconnect()
 
     async def roster_changed() -> None:

@@ -47,7 +47,9 @@ class HolderSettings(Settings):
         {}, description="What single members are granted, by name; keys that are not there are as in `[holder.quota]`."
     )
     old_epochs: Duration = Field(
-        timedelta(days=30), description="How long after the key of a new epoch was made shares of older ones are kept."
+        timedelta(days=45),
+        description="How long after the key of a new epoch was made shares of older ones are kept. Longer than the "
+        "coordinator serves their logs: while a log is served, everybody asks in its epoch, too.",
     )
 
     def granted(self, member: str) -> QuotaSettings:
