@@ -3,6 +3,7 @@
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -10,7 +11,10 @@ from fixed_randomness import fixed_randomness
 from jointrisk.errors import CorruptError, NotFoundError, UnavailableError
 from jointrisk.listing.log import EntryKind, Stretch
 from jointrisk.listing.packed import unpack
+from jointrisk.rpc.guard import Context
+from jointrisk.rpc.v1 import replica_operator_pb2 as pb
 from jointrisk_node.replica.chain import Chain
+from jointrisk_node.replica.service import ReplicaOperatorService
 from replica_log import EPOCH, NOON, DeskAtTest, LogAtTest, Logs, record
 
 DATA = f"replica/{EPOCH}/1/data.mdb"
@@ -202,6 +206,63 @@ async def test_a_rebuilt_replica_takes_over_at_once_and_the_old_one_answers_unti
     assert not again.desk.state(EPOCH).rebuilding
     assert sorted(path.name for path in (again.folder / str(EPOCH)).iterdir()) == ["2", "current", "head"]
     assert again.events() == ["listings.replica_rebuilt"]
+
+
+async def test_what_is_read_is_kept_current_while_another_is_built(tmp_path: Path) -> None:
+    """A rebuilding that takes long makes nothing old."""
+    log = LogAtTest()
+    log.add(*map(str, range(300)))
+    log.release()
+    at_test = node(tmp_path, log)
+    await at_test.desk.refresh()
+    log.add("new")
+    log.release(NOON + timedelta(minutes=1))
+    log.cut_after = 1
+    with pytest.raises(UnavailableError):
+        await at_test.desk.rebuild(EPOCH)
+    assert at_test.found("new") == [300]
+    assert at_test.desk.state(EPOCH).rebuilding
+
+
+async def test_a_head_file_that_cannot_be_read_keeps_no_node_from_starting(tmp_path: Path) -> None:
+    """The replica's own head says as much; the audit log tells of the file."""
+    log = LogAtTest()
+    log.add("a")
+    log.release()
+    at_test = node(tmp_path, log)
+    await at_test.desk.refresh()
+    (at_test.folder / str(EPOCH) / "head").write_bytes(b"{}")
+    again = at_test.restarted()
+    assert again.found("a") == [0]
+    assert again.events() == ["listings.head_unreadable"]
+    log.signed = LogAtTest().signed
+    with pytest.raises(CorruptError, match="at least 1 entries"):
+        await again.desk.refresh()
+
+
+async def test_the_operator_sees_sizes_ages_and_alarms(tmp_path: Path) -> None:
+    """Through the service that the command line calls."""
+    log = LogAtTest()
+    log.add("a", "b")
+    log.mark(EntryKind.TOMBSTONE, 0)
+    log.release()
+    at_test = node(tmp_path, log)
+    context = cast("Context", None)
+    service = ReplicaOperatorService(at_test.desk)
+    assert not (await service.GetReplicas(pb.GetReplicasRequest(), context)).replicas
+    with pytest.raises(NotFoundError):
+        await service.RebuildReplica(pb.RebuildReplicaRequest(), context)
+    at_test.now += timedelta(seconds=7)
+    (one,) = (await service.SyncReplicas(pb.SyncReplicasRequest(), context)).replicas
+    assert (one.epoch, one.size, one.live, one.age_seconds, one.signed_at) == (EPOCH, 3, 1, 7, "2026-03-01T12:00:00Z")
+    (sound,) = (await service.VerifyReplicas(pb.VerifyReplicasRequest(), context)).replicas
+    assert (sound.live, sound.head_hash) == (1, log.points[-1].hash.hex())
+    other = LogAtTest()
+    other.add("x", "y", "z")
+    at_test.desk.compare(EPOCH, other.release(), "west-bank")
+    report = await service.RebuildReplica(pb.RebuildReplicaRequest(), context)
+    assert [(fork.reason, fork.brought_by) for fork in report.forks] == [("other_history", "west-bank")]
+    assert report.forks[0].evidence == str(at_test.desk.forks()[0].evidence)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", b"cut"])

@@ -245,6 +245,7 @@ class ReplicaDesk:
         found = self._epochs[epoch]
         self._watch.compare(epoch, signed, COORDINATOR)
         try:
+            await self._keep_readable(found, signed)
             served = await synchronise(found.target(), self._source, signed, found.floor)
         except UnavailableError as error:
             return error
@@ -253,6 +254,12 @@ class ReplicaDesk:
             return error
         await asyncio.to_thread(self._take_over, found, served)
         return None
+
+    async def _keep_readable(self, found: Stocked, signed: Signed) -> None:
+        """Synchronise what is read while another is built; it may be why another is."""
+        if found.building is not None:
+            with suppress(CorruptError):
+                await synchronise(found.replica, self._source, signed, found.floor)
 
     def _take_over(self, found: Stocked, served: Served) -> None:
         if found.take_over(served):

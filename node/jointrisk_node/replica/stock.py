@@ -116,7 +116,17 @@ class Opener:
         """Open an epoch's replicas, or begin them. What cannot be read is deleted, and fetched again."""
         replica = self._readable(shelf.current(), shelf.epoch)
         building = self.begin_next(shelf) if shelf.is_building() else None
-        return Stocked(shelf, replica, Floor(_newest_known(shelf, replica)), building)
+        return Stocked(shelf, replica, Floor(self._newest_known(shelf, replica)), building)
+
+    def _newest_known(self, shelf: Shelf, replica: Replica) -> Head | None:
+        """Return the newest head that was verified, also by a replica that is not there any more."""
+        heads = [] if replica.served is None else [replica.served.head]
+        try:
+            kept = shelf.floor()
+            heads += [replica.read(kept)] if kept is not None else []
+        except (CorruptError, UnauthenticatedError) as error:
+            self._audit.append("listings.head_unreadable", epoch=shelf.epoch, reason=error.message)
+        return max(heads, key=lambda head: (head.size, head.signed_at), default=None)
 
     def begin_next(self, shelf: Shelf) -> Replica:
         """Open what is to take the current replica's place, as far as it has come."""
@@ -132,12 +142,3 @@ class Opener:
 
     def _made(self, folder: Path, epoch: int) -> Replica:
         return Replica(folder, self._federation, epoch, self._coordinator_key)
-
-
-def _newest_known(shelf: Shelf, replica: Replica) -> Head | None:
-    """Return the newest head that was verified, also by a replica that is not there any more."""
-    kept = shelf.floor()
-    heads = [replica.read(kept)] if kept is not None else []
-    if replica.served is not None:
-        heads.append(replica.served.head)
-    return max(heads, key=lambda head: (head.size, head.signed_at), default=None)
