@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jointrisk_node.replica.disk import Transaction
     from jointrisk_node.replica.gathering import Gathering
 
-PIECE = 1 << 22
+PIECE = 1 << 21
 """Entries that are sorted at once: about 100 bytes of memory for each."""
 
 _SLICE = 1 << 16
