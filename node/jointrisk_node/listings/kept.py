@@ -1,8 +1,10 @@
 """Rows and entries on their way into the ledger and out of it."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from jointrisk_node.listings.rows import ListedRow
+from jointrisk_node.listings.secret import RowVault
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,39 @@ class SealedRow:
     content: bytes = field(repr=False)
     entries: tuple[SealedEntry, ...] = field(repr=False)
     held: bool = False
+
+    def values(self, vault: RowVault, now: datetime) -> dict[str, object]:
+        """Return the row as it is inserted, sealed."""
+        return {
+            "row_key": self.row_key,
+            "content": self.content,
+            "sealed": vault.seal_row(self.row_key, self.row),
+            "state": "listed",
+            "disputed": self.held,
+            "changed_at": now,
+        }
+
+    def entry_values(self, vault: RowVault) -> list[dict[str, object]]:
+        """Return the entries as they are inserted, their witnesses sealed: waiting to be appended."""
+        return [
+            {
+                "entry_id": entry.entry_id,
+                "row_key": self.row_key,
+                "epoch": entry.epoch,
+                "kind": entry.kind,
+                "tag": entry.tag,
+                "ciphertext": entry.ciphertext,
+                "witness": vault.seal_witness(entry.entry_id, entry.witness),
+                "state": "stored",
+                "todo": "append",
+                "want_ended": False,
+                "want_held": self.held,
+                "held": False,
+                "refusal": "",
+                "verified_size": 0,
+            }
+            for entry in self.entries
+        ]
 
 
 @dataclass(frozen=True, slots=True)

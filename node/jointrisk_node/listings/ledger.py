@@ -10,7 +10,7 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.listing.record import Randomness
 from jointrisk.masterkey import MasterKey
 from jointrisk.store import AuditLog, Store
-from jointrisk_node.listings.kept import KnownRow, OwnRow, SealedEntry, SealedRow
+from jointrisk_node.listings.kept import KnownRow, OwnRow, SealedRow
 from jointrisk_node.listings.secret import RowVault, new_secret, open_vault
 from jointrisk_node.listings.tables import ListedRowKept, ListerSecret, OwnEntry
 
@@ -62,39 +62,52 @@ class ListingLedger:
         with self._store.reading() as session:
             return {found[0]: KnownRow(*found) for found in session.execute(chosen)}
 
-    def store_rows(self, rows: Sequence[SealedRow], epoch: int) -> None:
-        """Store rows that are listed newly, or again after a withdrawal, and their entries."""
+    def store_rows(self, rows: Sequence[SealedRow], epoch: int) -> int:
+        """Store rows that are listed newly, or again after a withdrawal, and their entries.
+
+        Returns:
+            How many: those that have come to be listed meanwhile, by a command that was cut off, are left out.
+        """
+        with self._store.transaction() as session:
+            listed = _contents(session, rows)
+            new = [one for one in rows if one.row_key not in listed]
+            self._replace(session, new)
+            self._audit.append_in(session, "listings.published", **_counts(new), epoch=epoch)
+            return len(new)
+
+    def correct_rows(self, rows: Sequence[SealedRow], epoch: int) -> int:
+        """Store what rows say now; their old entries end with the release of those that replace them.
+
+        Returns:
+            How many: those that were withdrawn, or say so already, meanwhile are left out.
+        """
+        with self._store.transaction() as session:
+            listed = _contents(session, rows)
+            changed = [one for one in rows if listed.get(one.row_key, one.content) != one.content]
+            self._supersede(session, changed)
+            self._replace(session, changed)
+            self._audit.append_in(session, "listings.corrected", **_counts(changed), epoch=epoch)
+            return len(changed)
+
+    def add_entries(self, rows: Sequence[SealedRow], epoch: int) -> int:
+        """Store entries of rows in another epoch.
+
+        Returns:
+            For how many: rows that were withdrawn or changed meanwhile, or are in the epoch by now, are left out.
+        """
         with self._store.transaction() as session:
             keys = [one.row_key for one in rows]
-            session.execute(delete(ListedRowKept).where(ListedRowKept.row_key.in_(keys)))
-            self._insert_rows(session, rows)
-            self._insert_entries(session, rows)
-            self._audit.append_in(session, "listings.published", **_counts(rows), epoch=epoch)
-
-    def correct_rows(self, rows: Sequence[SealedRow], epoch: int) -> None:
-        """Store what rows say now; their old entries end with the release of those that replace them."""
-        with self._store.transaction() as session:
-            keys = [one.row_key for one in rows]
-            session.execute(delete(ListedRowKept).where(ListedRowKept.row_key.in_(keys)))
-            self._supersede(session, rows)
-            self._insert_rows(session, rows)
-            self._insert_entries(session, rows)
-            self._audit.append_in(session, "listings.corrected", **_counts(rows), epoch=epoch)
-
-    def add_entries(self, rows: Sequence[SealedRow], epoch: int) -> None:
-        """Store entries of rows in another epoch. Rows that were withdrawn or changed meanwhile are left out."""
-        with self._store.transaction() as session:
-            chosen = select(ListedRowKept.row_key, ListedRowKept.content, ListedRowKept.disputed).where(
-                ListedRowKept.row_key.in_([one.row_key for one in rows]), ListedRowKept.state == "listed"
-            )
-            present = {key: (content, disputed) for key, content, disputed in session.execute(chosen)}
+            chosen = select(ListedRowKept.row_key, ListedRowKept.content, ListedRowKept.disputed)
+            chosen = chosen.where(ListedRowKept.row_key.in_(keys), *_lacking(epoch))
+            lacking = {key: (content, disputed) for key, content, disputed in session.execute(chosen)}
             kept = [
-                SealedRow(one.row, one.row_key, one.content, one.entries, held=present[one.row_key][1])
+                SealedRow(one.row, one.row_key, one.content, one.entries, held=lacking[one.row_key][1])
                 for one in rows
-                if one.row_key in present and present[one.row_key][0] == one.content
+                if lacking.get(one.row_key, (b"",))[0] == one.content
             ]
             self._insert_entries(session, kept)
             self._audit.append_in(session, "listings.published_again", **_counts(kept), epoch=epoch)
+            return len(kept)
 
     def try_again(self, row_keys: Collection[bytes]) -> None:
         """Have the coordinator asked once more about entries of these rows that it refused."""
@@ -204,44 +217,19 @@ class ListingLedger:
         with self._store.reading() as session:
             return session.scalar(select(func.count()).select_from(ListedRowKept).where(*_lacking(epoch))) or 0
 
+    def _replace(self, session: Session, rows: Sequence[SealedRow]) -> None:
+        session.execute(delete(ListedRowKept).where(ListedRowKept.row_key.in_([one.row_key for one in rows])))
+        self._insert_rows(session, rows)
+        self._insert_entries(session, rows)
+
     def _insert_rows(self, session: Session, rows: Sequence[SealedRow]) -> None:
         now = self._clock()
-        values = [
-            {
-                "row_key": one.row_key,
-                "content": one.content,
-                "sealed": self.vault.seal_row(one.row_key, one.row),
-                "state": "listed",
-                "disputed": one.held,
-                "changed_at": now,
-            }
-            for one in rows
-        ]
-        if values:
+        if values := [one.values(self.vault, now) for one in rows]:
             session.connection().execute(insert(ListedRowKept.__table__), values)  # type: ignore[arg-type]
 
     def _insert_entries(self, session: Session, rows: Sequence[SealedRow]) -> None:
-        values = [self._entry(one, entry) for one in rows for entry in one.entries]
-        if values:
+        if values := [found for one in rows for found in one.entry_values(self.vault)]:
             session.connection().execute(insert(OwnEntry.__table__), values)  # type: ignore[arg-type]
-
-    def _entry(self, row: SealedRow, entry: SealedEntry) -> dict[str, object]:
-        return {
-            "entry_id": entry.entry_id,
-            "row_key": row.row_key,
-            "epoch": entry.epoch,
-            "kind": entry.kind,
-            "tag": entry.tag,
-            "ciphertext": entry.ciphertext,
-            "witness": self.vault.seal_witness(entry.entry_id, entry.witness),
-            "state": "stored",
-            "todo": "append",
-            "want_ended": False,
-            "want_held": row.held,
-            "held": False,
-            "refusal": "",
-            "verified_size": 0,
-        }
 
     @staticmethod
     def _supersede(session: Session, rows: Sequence[SealedRow]) -> None:
@@ -261,6 +249,14 @@ class ListingLedger:
         _settle(session, by_key)
 
 
+def _contents(session: Session, rows: Sequence[SealedRow]) -> dict[bytes, bytes]:
+    """Return the digests of what those of some rows say that are listed."""
+    chosen = select(ListedRowKept.row_key, ListedRowKept.content).where(
+        ListedRowKept.row_key.in_([one.row_key for one in rows]), ListedRowKept.state.in_(("listed", "expired"))
+    )
+    return {key: content for key, content in session.execute(chosen)}  # noqa: C416 - rows are no tuples
+
+
 def _settle(session: Session, row_keys: Collection[bytes]) -> None:
     """Write down what waits, after entries of these rows are wanted ended; what was refused has never begun."""
     of = OwnEntry.row_key.in_(row_keys)
@@ -275,7 +271,10 @@ def _replacement(row: SealedRow, kind: str) -> bytes:
 
 def _lacking(epoch: int) -> tuple[ColumnElement[bool], ...]:
     entries = select(OwnEntry.entry_id).where(
-        OwnEntry.row_key == ListedRowKept.row_key, OwnEntry.epoch == epoch, OwnEntry.state.not_in(("ended", "lapsed"))
+        OwnEntry.row_key == ListedRowKept.row_key,
+        OwnEntry.epoch == epoch,
+        OwnEntry.state.not_in(("ended", "lapsed")),
+        ~OwnEntry.want_ended,
     )
     return ListedRowKept.state == "listed", ListedRowKept.sealed.is_not(None), ~entries.exists()
 

@@ -180,9 +180,10 @@ class _Work:
         if wanted:
             sealed = await self._sealer.seal([one.row for one in wanted], self._epoch)
             held = [_with_dispute(one, known.get(one.row_key)) for one in sealed]
-            await asyncio.to_thread(self._store, held)
-            self.progress.listed += len(held)
-            self.progress.stored += sum(len(one.entries) for one in held)
+            stored = await asyncio.to_thread(self._store, held)
+            self.progress.listed += stored
+            self.progress.already += len(held) - stored
+            self.progress.stored += sum(len(one.entries) for one in held) if stored else 0
         same = [one.row_key for one in part if _says(known.get(one.row_key), one)]
         if same:
             await asyncio.to_thread(self._ledger.try_again, same)
@@ -201,9 +202,9 @@ class _Work:
             with suppress(asyncio.CancelledError, JointriskError):
                 await self._delivery
 
-    def _store(self, rows: Sequence[SealedRow]) -> None:
+    def _store(self, rows: Sequence[SealedRow]) -> int:
         store = self._ledger.correct_rows if self._correcting else self._ledger.store_rows
-        store(rows, self._epoch)
+        return store(rows, self._epoch)
 
     async def _send(self) -> None:
         await self._deliver()

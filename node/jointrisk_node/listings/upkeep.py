@@ -74,14 +74,15 @@ class Upkeep:
         Raises:
             JointriskError: the holders or the coordinator cannot be asked, or refuse; what was stored goes on later.
         """
-        brought = 0
+        await self._delivery.deliver()
+        brought, begun = 0, False
         while rows := await asyncio.to_thread(self._rows_without, epoch, most):
-            if brought:
+            if begun:
                 await pause()
+            begun = True
             sealed = await self._sealer.seal(rows, epoch)
-            await asyncio.to_thread(self._ledger.add_entries, sealed, epoch)
+            brought += await asyncio.to_thread(self._ledger.add_entries, sealed, epoch)
             await self._delivery.deliver()
-            brought += len(sealed)
         return brought
 
     def _rows_without(self, epoch: int, most: int) -> list[ListedRow]:
