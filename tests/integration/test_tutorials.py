@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
     return {key: value for key, value in found.items() if key.startswith("JOINTRISK_")}
 
 
-def run(folder: Path, commands: str, name: str) -> None:
+def run(folder: Path, commands: str, name: str, port: str = "") -> None:
     """Run one block as its reader would, in the folder."""
     environment = {
         **os.environ,
@@ -62,6 +63,7 @@ def run(folder: Path, commands: str, name: str) -> None:
         "JOINTRISK_COORDINATOR_HOME": str(folder / "coordinator"),
         "JOINTRISK_NODE_HOME": str(folder / name),
         "NAME": name,
+        "PORT": port,
     }
     done = subprocess.run(
         ["/bin/bash", "-euo", "pipefail", "-c", commands],
@@ -76,26 +78,40 @@ def run(folder: Path, commands: str, name: str) -> None:
     assert done.returncode == 0, f"{name}: {commands}\n{done.stdout}\n{done.stderr}"
 
 
-def jointrisk(folder: Path, name: str, *arguments: str) -> Any:
+def jointrisk(folder: Path, name: str, *arguments: str, given: str = "") -> Any:
     """Run one command of a member and return its JSON."""
     command = [sys.executable, "-m", "jointrisk.cli", "node", "--home", str(folder / name), *arguments]
-    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    ended = subprocess.run(command, input=given.encode(), capture_output=True, check=True, timeout=60)
+    return json.loads(ended.stdout)
+
+
+def free_ports(count: int) -> list[str]:
+    """Return ports that nobody listens at."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(one.getsockname()[1]) for one in opened]
 
 
 def test_the_tutorials_run_as_they_stand(workplace: Path) -> None:
     """Each step of the pages works for a reader who types it."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = {"7443": str(one.getsockname()[1]), "7444": str(two.getsockname()[1])}
+    ports = dict(zip(("7443", "7444", *LENDERS), free_ports(2 + len(LENDERS)), strict=True))
     for _, role, text in steps():
         commands = re.sub(r"\b744[34]\b", lambda port: ports[port[0]], text)
         for name in LENDERS if role == "member" else ("coordinator",):
-            run(workplace, commands, name)
+            run(workplace, commands, name, ports.get(name, ""))
     for name in LENDERS:
         scored = pq.read_table(workplace / f"{name}.scored.parquet")
         assert scored.num_rows == _ROWS
     shown = [jointrisk(workplace, name, "ceremony", "generations", "--json") for name in LENDERS]
     keys = {one["group_key"] for generations in shown for one in generations["generations"]}
     assert len(keys) == 1
+    answer = jointrisk(
+        workplace,
+        LENDERS[0],
+        *("signals", "query", "--purpose", "admission", "--consent", "app-2", "--json"),
+        given="phone CN 159 3789 3177",
+    )
+    assert answer["signals"][0]["exposure"]["active_loan_lenders"] == len(LENDERS)
     assert [one["generations"][0]["ours"] for one in shown] == ["holds a share"] * len(LENDERS)
 
 

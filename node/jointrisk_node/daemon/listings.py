@@ -205,6 +205,7 @@ class ListingParts:
         """Let go of files and channels."""
         await self._peers.close()
         self._evaluator.close()
+        await asyncio.to_thread(self.replica.close)
         await asyncio.to_thread(self.journal.close)
 
     def _serve_operator(self, server: "aio.Server") -> None:
