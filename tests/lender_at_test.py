@@ -154,11 +154,19 @@ class LenderAtTest:
         evaluated: identifiers that the holders were asked about, by epoch.
     """
 
-    def __init__(self, root: Path, coordinator: ListingCoordinator, clock: MovableClock, **settings: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        coordinator: ListingCoordinator,
+        clock: MovableClock,
+        *,
+        database: str = "",
+        **settings: Any,
+    ) -> None:
         root.mkdir(exist_ok=True)
         self.clock = clock
         self.file = root / "state.db"
-        engine = make_engine(f"sqlite:///{self.file}")
+        engine = make_engine(database or f"sqlite:///{self.file}")
         load_tables().create_all(engine)
         self.store = Store(engine)
         self.audit = AuditLog(self.store, clock=clock)
