@@ -47,13 +47,17 @@ def _key_descriptor(path: Path) -> Iterator[int]:
 
 @dataclass
 class Daemon:
-    """One role of the federation: its state directory, its master key, its process while it runs."""
+    """One role of the federation: its state directory, its master key, its process while it runs.
+
+    ``module`` is what the daemon runs; a benchmark has one with a window into the same daemon.
+    """
 
     role: str
     name: str
     home: Path
     key_file: Path
     environment: dict[str, str] = field(default_factory=dict)
+    module: str = "jointrisk.cli"
     process: subprocess.Popen[bytes] | None = None
 
     def command(self, *arguments: str, with_key: bool = False, check: bool = True, timeout: float = 120) -> str:
@@ -86,7 +90,7 @@ class Daemon:
         with log, _key_descriptor(self.key_file) as descriptor:
             arguments = ("run", "--master-key-fd", str(descriptor))
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jointrisk.cli", self.role, "--home", str(self.home), *arguments],
+                [sys.executable, "-m", self.module, self.role, "--home", str(self.home), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -170,7 +174,7 @@ class LocalFederation:
 
     def init_coordinator(self, extra_toml: str = "") -> None:
         """Make the coordinator's state directory, on free loopback ports."""
-        address, join_address = (f"127.0.0.1:{port}" for port in _free_ports(2))
+        address, join_address = (f"127.0.0.1:{port}" for port in free_ports(2))
         self.coordinator.command(
             "init",
             *("--name", "local", "--address", address, "--join-address", join_address),
@@ -208,7 +212,7 @@ class LocalFederation:
         """
         node = self.new_node(name)
         node.command("init", *(("--source", source) if source else ()), with_key=True)
-        address = f"127.0.0.1:{_free_ports(1)[0]}" if listen else ""
+        address = f"127.0.0.1:{free_ports(1)[0]}" if listen else ""
         if address:
             extra_toml = f'[holder]\nlisten = "{address}"\n\n{extra_toml}'
         _append(node.home / "node.toml", extra_toml)
@@ -294,7 +298,8 @@ def _answers(socket_path: str) -> bool:
         return True
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports that nobody listens at now."""
     import socket
 
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
