@@ -129,14 +129,14 @@ class DeliveryLedger:
             self._audit.append_in(session, "listings.append_refused", entries=len(values), epoch=epoch)
 
     def to_mark(self, epoch: int, *, most: int = MOST_ITEMS) -> list[MarkWanted]:
-        """Return marks of one kind that are to be told; a correction's only when the new entry is acknowledged."""
+        """Return marks of one kind that are to be told, ends first; a correction's when the new entry is acknowledged."""
         newer = aliased(OwnEntry)
         chosen = (
             select(OwnEntry.entry_id, OwnEntry.want_ended, OwnEntry.want_held, newer.entry_id, newer.state)
             .join(newer, newer.entry_id == OwnEntry.replaced_by, isouter=True)
             .where(OwnEntry.todo == "mark", OwnEntry.epoch == epoch)
             .where(or_(OwnEntry.replaced_by.is_(None), newer.entry_id.is_(None), newer.state != "stored"))
-            .order_by(OwnEntry.entry_id)
+            .order_by(OwnEntry.want_ended.desc(), OwnEntry.entry_id)
             .limit(most)
         )
         with self._store.reading() as session:
