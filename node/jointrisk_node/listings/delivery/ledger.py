@@ -129,7 +129,7 @@ class DeliveryLedger:
             self._audit.append_in(session, "listings.append_refused", entries=len(values), epoch=epoch)
 
     def to_mark(self, epoch: int, *, most: int = MOST_ITEMS) -> list[MarkWanted]:
-        """Return marks of one kind that are to be told, ends first; a correction's when the new entry is acknowledged."""
+        """Return marks of one kind that are to be told, ends first; a correction's once the new entry is taken."""
         newer = aliased(OwnEntry)
         chosen = (
             select(OwnEntry.entry_id, OwnEntry.want_ended, OwnEntry.want_held, newer.entry_id, newer.state)
