@@ -113,7 +113,8 @@ class Publisher:
         if self._busy.locked():
             raise ConflictError("another file is being published", remedy="Wait until it is done.")
         async with self._busy:
-            work = _Work(self._ledger, self._sealer, self._epoch(), self._deliver, correcting=correcting)
+            epoch = await asyncio.to_thread(self._epoch)
+            work = _Work(self._ledger, self._sealer, epoch, self._deliver, correcting=correcting)
             try:
                 async with aclosing(_read_ahead(self._parts(columns, batches, work.progress))) as parts:
                     async for part in parts:
