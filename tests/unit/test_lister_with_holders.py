@@ -30,7 +30,9 @@ def _lister(node: EvaluationNode, coordinator: ListingCoordinator, root: Path) -
     replica = ReplicaDesk(root / "replica", "testing", public_of("coordinator key"), source, node.node.audit)
     settings = ListingsSettings(release_grace=timedelta(0), deliver_every=timedelta(milliseconds=50))
     calls = coordinator.calls(node.name)
-    return make_lister(node.node.store, MASTER, node.node.audit, calls, node.asker, replica, settings), replica
+    own = node.node
+    lister = make_lister(own.store, MASTER, own.audit, calls, node.asker, lambda: [EPOCH], replica, settings)
+    return lister, replica
 
 
 async def _publish(lister: Lister, *numbers: int) -> int:

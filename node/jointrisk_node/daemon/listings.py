@@ -7,9 +7,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jointrisk.evaluation import Purpose
-from jointrisk.identifiers import Identifier
-from jointrisk.listing.derive import ListingKeys
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.v1 import (
     holder_operator_pb2_grpc,
@@ -21,7 +18,7 @@ from jointrisk.rpc.v1 import (
 from jointrisk.rpc.v1.listing_pb2 import CountTagsRequest
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
-from jointrisk_node.asking import Asker, Consent, EvidenceLedger, Generations, PeerChannels
+from jointrisk_node.asking import Asker, EvidenceLedger, Generations, PeerChannels
 from jointrisk_node.audit_journal import AuditJournal, JournalLedger
 from jointrisk_node.coordinator_channel import CoordinatorChannel
 from jointrisk_node.evaluations import (
@@ -38,11 +35,8 @@ from jointrisk_node.evaluations.operator_service import HolderOperatorService
 from jointrisk_node.evaluations.peer_server import start_peer_server
 from jointrisk_node.evaluations.retiring import Retirement
 from jointrisk_node.holder import GenerationLedger
-from jointrisk_node.listings.delivery import DeliveryLedger
-from jointrisk_node.listings.desk import ListerDesk
-from jointrisk_node.listings.ledger import ListingLedger
+from jointrisk_node.listings.assembling import make_lister
 from jointrisk_node.listings.service import ListingLister
-from jointrisk_node.listings.witnessing import Watch, WitnessLedger
 from jointrisk_node.membership.membership import Membership
 from jointrisk_node.replica import ReplicaDesk
 from jointrisk_node.replica.coordinator_source import CoordinatorSource
@@ -129,23 +123,18 @@ class ListingParts:
             heads=self.replica,
             journal=self.journal,
         )
-        ledger = ListingLedger(store, shared.master, audit, os.urandom)
-        witness = WitnessLedger(store, audit)
-        self.lister = ListerDesk(
-            ledger,
-            DeliveryLedger(store, ledger.vault, audit),
-            witness,
+        self.lister = make_lister(
+            store,
+            shared.master,
+            audit,
             shared.channel,
-            self._evaluate_for_publishing,
+            self.asker,
             self._epochs,
+            self.replica,
             settings.listings,
-            os.urandom,
-        )
-        self._watch = Watch(
-            witness, self.replica, grace=settings.listings.release_grace, recheck=settings.listings.recheck
         )
         self.access = AccessDesk(AccessLedger(store, audit), os.urandom)
-        self.signals = SignalDesk(self.asker, self.replica, self.journal, own_pseudonym=self.lister.own_pseudonym)
+        self.signals = SignalDesk(self.asker, self.replica, self.journal, own_pseudonym=self.lister.desk.own_pseudonym)
 
     def loops(self) -> Sequence[Coroutine[None, None, None]]:
         """Return what runs beside the servers until the daemon stops."""
@@ -161,10 +150,7 @@ class ListingParts:
             self._shares.keep_current(),
             Reconciliation(self._book, self._count_tags).keep_current(),
             retirement.keep_current(),
-            self.lister.keep_up(),
-            self.lister.keep_renewed(),
-            self.lister.keep_epoch(),
-            self._watch.keep_watch(every=settings.membership.roster_poll),
+            *self.lister.loops(),
         )
 
     async def serve(self, stack: AsyncExitStack, operator: "aio.Server", grace: float) -> None:
@@ -209,18 +195,13 @@ class ListingParts:
         await asyncio.to_thread(self.journal.close)
 
     def _serve_operator(self, server: "aio.Server") -> None:
-        listing_lister_pb2_grpc.add_ListingListerServicer_to_server(ListingLister(self.lister), server)
+        listing_lister_pb2_grpc.add_ListingListerServicer_to_server(ListingLister(self.lister.desk), server)
         replica_operator_pb2_grpc.add_ReplicaOperatorServicer_to_server(ReplicaOperatorService(self.replica), server)
         signals = SignalServicer(self.signals, lambda _context, _role: _OPERATOR)
         signal_pb2_grpc.add_SignalServiceServicer_to_server(signals, server)
         signal_access_pb2_grpc.add_NodeAccessOperatorServicer_to_server(AccessServicer(self.access), server)
         holder = HolderOperatorService(self.evaluations, self._evaluator, self._shared.settings.holder.listen)
         holder_operator_pb2_grpc.add_NodeHolderOperatorServicer_to_server(holder, server)
-
-    async def _evaluate_for_publishing(self, identifiers: Sequence[Identifier], epoch: int) -> Sequence[ListingKeys]:
-        consent = Consent(self._shared.settings.listings.consent)
-        found = await self.asker.evaluate(identifiers, Purpose.PUBLISHING, consent, epoch=epoch, bulk=True)
-        return found.keys
 
     async def _count_tags(self, epoch: int) -> Mapping[str, int]:
         counts = await self._shared.channel.count_tags(CountTagsRequest(epoch=epoch))

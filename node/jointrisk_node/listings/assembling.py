@@ -1,7 +1,7 @@
 """A node's lister put together: what the daemon makes, serves and runs."""
 
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,10 +23,6 @@ from jointrisk_node.listings.witnessing import Replica, Watch, WitnessLedger
 
 class AsksHolders(Protocol):
     """What is used of `jointrisk_node.asking.Asker`."""
-
-    def epochs(self) -> list[int]:
-        """Epochs that this node knows a group key of."""
-        ...
 
     async def evaluate(
         self, identifiers: Sequence[Identifier], purpose: Purpose, consent: Consent, *, epoch: int, bulk: bool = False
@@ -65,6 +61,7 @@ def make_lister(
     audit: AuditLog,
     calls: ListingCalls,
     asker: AsksHolders,
+    epochs: Callable[[], Sequence[int]],
     replica: Replica,
     settings: ListingsSettings,
     *,
@@ -79,6 +76,7 @@ def make_lister(
         audit: the audit log in the same store.
         calls: of the coordinator.
         asker: asks the holders.
+        epochs: epochs that this node knows a group key of; called in any thread.
         replica: this node's copy of the log.
         settings: the table ``[listings]``.
         randomness: `os.urandom` outside tests.
@@ -92,7 +90,7 @@ def make_lister(
     waiting = DeliveryLedger(store, ledger.vault, audit, clock)
     witness = WitnessLedger(store, audit)
     evaluate = publishing_evaluations(asker, Consent(settings.consent))
-    desk = ListerDesk(ledger, waiting, witness, calls, evaluate, asker.epochs, settings, randomness, clock)
+    desk = ListerDesk(ledger, waiting, witness, calls, evaluate, epochs, settings, randomness, clock)
     watch = Watch(witness, replica, grace=settings.release_grace, recheck=settings.recheck, clock=clock)
     return Lister(desk, watch, settings)
 
