@@ -245,7 +245,15 @@ def undisturbed_model(federation: LocalFederation) -> tuple[dict[str, Any], byte
     return model_of(federation, federation.run(MODEL))
 
 
-@pytest.mark.parametrize("disturb", [in_preparation, in_training, in_validation, when_the_model_is_left])
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        pytest.param(in_preparation, marks=pytest.mark.slow),
+        in_training,
+        pytest.param(in_validation, marks=pytest.mark.slow),
+        when_the_model_is_left,
+    ],
+)
 def test_the_real_model_resumes_to_the_same_bytes(
     federation: LocalFederation, undisturbed_model: tuple[dict[str, Any], bytes], disturb: Disturb
 ) -> None:
