@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from jointrisk.errors import CorruptError, InvalidInputError
 from jointrisk.federation.document import Count, Digest, Document, Moment, Name
-from jointrisk.federation.signing import Signed, sign_document, verify_document
+from jointrisk.federation.signing import SIGNATURE_LENGTH, Signed, sign_document, verify_document
 from jointrisk.listing.log import Entry, Point, extend
 
 LISTING_HEAD = "listing-head"
 """The kind of a signed head."""
+
+_LONGEST_PAYLOAD = 4096
 
 
 class Head(Document):
@@ -42,6 +44,16 @@ class Head(Document):
     def point(self) -> Point:
         """The point of the log that it signs."""
         return Point(self.size, self.hash)
+
+
+def is_possible_head(signed: Signed) -> bool:
+    """Tell whether a document from somebody else is worth keeping until it is verified: by kind and sizes."""
+    return (
+        signed.kind == LISTING_HEAD
+        and len(signed.payload) <= _LONGEST_PAYLOAD
+        and len(signed.signature) == SIGNATURE_LENGTH
+        and len(signed.signer) <= SIGNATURE_LENGTH
+    )
 
 
 class Fork(StrEnum):

@@ -22,6 +22,7 @@ from jointrisk.evaluation import (
     verify_answer,
 )
 from jointrisk.listing.derive import ListingKeys, derive
+from jointrisk.listing.head import is_possible_head
 from jointrisk.oprf import group
 from jointrisk.oprf.dleq import Proof
 from jointrisk.oprf.group import Element, Randomness
@@ -234,7 +235,7 @@ class Turn:
         lied = {}
         for name, answer in answers.items():
             head = head_from_message(answer)
-            if head is not None:
+            if head is not None and is_possible_head(head):
                 self._desk.heads.compare(self._question.epoch, head, name)
             why = await computed(len(self._batch.elements), self._objection, name, answer)
             if why:

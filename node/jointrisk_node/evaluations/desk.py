@@ -15,7 +15,7 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, JointriskError
 from jointrisk.evaluation import EvaluationAnswer, EvaluationRequest, Purpose, sign_answer
 from jointrisk.federation.signing import Signed
-from jointrisk.listing.head import LISTING_HEAD
+from jointrisk.listing.head import is_possible_head
 from jointrisk.oprf.group import LENGTH
 from jointrisk.oprf.holder import Evaluation
 from jointrisk.throttle import Throttle
@@ -29,7 +29,6 @@ from jointrisk_node.evaluations.quota import PERIODS
 from jointrisk_node.evaluations.shares import Held, HeldShares
 
 _RECORDED = 30  # refusals a minute of each member
-_LONGEST_HEAD = 4096
 _LARGEST_RECORDED = 2**53 - 1
 
 log = structlog.get_logger()
@@ -202,7 +201,7 @@ class EvaluationDesk:
         head = request.head
         if head is None:
             return
-        if head.kind != LISTING_HEAD or len(head.payload) > _LONGEST_HEAD:
+        if not is_possible_head(head):
             raise InvalidInputError("expected the signed head of a log of listings, got another document")
         self._heads.compare(request.epoch, head, request.asker)
 
