@@ -1,6 +1,7 @@
 """A federation of real processes that lists and asks: holders that listen, a group key, commands of all its people."""
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ release_grace = "5s"
 
 [replica]
 retry = "1s"
+oldest = "{oldest}"
 
 [holder]
 listen = "{address}"
@@ -75,16 +77,34 @@ class ListingFederation(CeremonyFederation):
         self.wait_online()
         self.key_made("start", "--threshold", threshold, "--holders", ",".join(names))
 
-    def enter(self, name: str, *, more: str = "") -> Daemon:
-        """Let a member join, and start its node; others have to approve one that comes late."""
+    def enter(self, name: str, *, more: str = "", oldest: str = "1h", approved_by: Iterable[str] = ()) -> Daemon:
+        """Let a member join, and start its node.
+
+        Args:
+            name: of the member.
+            more: settings of its node.
+            oldest: the limit of its copy of the listings.
+            approved_by: members whose people approve one that comes after the founders.
+        """
         node, address = self.new_node(name), f"127.0.0.1:{free_ports(1)[0]}"
         keyed(node, "init")
         with (node.home / "node.toml").open("a", encoding="utf-8") as settings:
-            settings.write(NODE.format(address=address) + more)
+            settings.write(NODE.format(address=address, oldest=oldest) + more)
         invited = jointrisk("coordinator", "--home", self.coordinator.home, "invite", name, "--json")
-        keyed(node, "join", parsed(invited)["token"], "--address", address)
+        joining = ("join", parsed(invited)["token"], "--address", address)
+        if approvers := list(approved_by):
+            with node.key_file.open("rb") as key:
+                self.at(name, *joining, "--no-wait", "--master-key-fd", os.dup(key.fileno()))
+            self._approve_member(name, approvers)
+        keyed(node, *joining)
         node.start(wait=False)
         return node
+
+    def _approve_member(self, name: str, approvers: Iterable[str]) -> None:
+        shown = parsed(jointrisk("coordinator", "--home", self.coordinator.home, "members", "--json"))
+        fingerprint = next(one["fingerprint"] for one in shown["members"] if one["member_id"] == name)
+        for approver in approvers:
+            parsed(self.at(approver, "members", "approve", name, "--fingerprint", fingerprint, "--json"))
 
     def key_made(self, *words: object) -> dict[str, Any]:
         """Hold a ceremony that nobody is asked about, and wait until every node knows what it made."""
@@ -171,7 +191,7 @@ class ListingFederation(CeremonyFederation):
 
         def is_so() -> bool:
             log = self.logs()[epoch]
-            return (log["live"] + log["held"], log["pending"], log["pending_marks"]) == (count, 0, 0)
+            return (log["live"], log["pending"], log["pending_marks"]) == (count, 0, 0)
 
         wait_until(is_so, f"{count} live entries in the log of epoch {epoch}", timeout)
 
