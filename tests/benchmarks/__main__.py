@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks import oprf, training
+from benchmarks import listings, oprf, training
 from benchmarks.machine import ROOT, commit, describe_machine
 from benchmarks.report import Measure, Report, missed
 
@@ -29,7 +29,11 @@ class Suite(NamedTuple):
     derived: Sequence[Derived] = ()
 
 
-SUITES = {"training": Suite(training.PARTS, training.DERIVED), "oprf": Suite(oprf.PARTS)}
+SUITES = {
+    "training": Suite(training.PARTS, training.DERIVED),
+    "oprf": Suite(oprf.PARTS),
+    "listings": Suite(listings.PARTS),
+}
 
 
 def main() -> None:
