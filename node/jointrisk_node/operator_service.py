@@ -1,6 +1,7 @@
 """The operator service: what the node's own command line asks its daemon."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from jointrisk import PROTOCOL_MAX, __version__
@@ -27,6 +28,7 @@ class OperatorService(NodeOperatorServicer):
         contracts: the contracts known here.
         ceremonies: keeps up with key ceremonies.
         link: the stream to the coordinator.
+        alarms: returns what people must look at; blocks on the database.
         started_at: since when the daemon runs.
     """
 
@@ -37,6 +39,7 @@ class OperatorService(NodeOperatorServicer):
         contracts: ContractLedger,
         ceremonies: CeremonyLink,
         link: Link,
+        alarms: Callable[[], Sequence[str]],
         started_at: datetime,
     ) -> None:
         self._membership = membership
@@ -44,6 +47,7 @@ class OperatorService(NodeOperatorServicer):
         self._contracts = contracts
         self._ceremonies = ceremonies
         self._link = link
+        self._alarms = alarms
         self._started_at = started_at
 
     async def GetStatus(self, request: pb.GetNodeStatusRequest, context: Context) -> pb.NodeStatus:
@@ -63,6 +67,7 @@ class OperatorService(NodeOperatorServicer):
             certificate_expires_at=rfc3339(membership.certificate_expires_at()),
             runs_active=link.runs_active,
             ceremony_to_approve=self._ceremonies.awaited,
+            alarms=await asyncio.to_thread(self._alarms),
             started_at=rfc3339(self._started_at),
         )
 

@@ -28,11 +28,12 @@ def show_json(data: Message | object) -> None:
 
 
 def show_fields(fields: Mapping[str, object]) -> None:
-    """Print one line a field, aligned; empty ones are left out."""
-    shown = {name: value for name, value in fields.items() if value not in ("", None)}
+    """Print one line a field, or a line for each value of a list, aligned; empty ones are left out."""
+    shown = {name: value for name, value in fields.items() if value not in ("", None, [])}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        for line in value if isinstance(value, list) else [value]:
+            typer.echo(f"{name:<{width}}  {line}")
 
 
 def show_view(view: "RenderableType") -> None:

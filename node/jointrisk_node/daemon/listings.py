@@ -183,6 +183,11 @@ class ListingParts:
         await port.start()
         stack.push_async_callback(port.stop, grace)
 
+    def alarms(self) -> list[str]:
+        """Return what people must look at, a sentence each. Blocks on the database."""
+        forks = [f"the log of epoch {one.epoch} is forked, as {one.brought_by} shows" for one in self.replica.forks()]
+        return forks + [f"{one.what} in epoch {one.epoch}: {one.count}" for one in self.lister.desk.alarms()]
+
     def certificate_renewed(self) -> None:
         """Use the renewed certificate towards other members from here on."""
         self._peers.reopen()

@@ -208,7 +208,13 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
 async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts) -> None:
     server = new_server(Guard([check_protocol]))
     service = OperatorService(
-        parts.membership, parts.membership_link, parts.contracts, parts.ceremony_link, parts.link, utc_now()
+        parts.membership,
+        parts.membership_link,
+        parts.contracts,
+        parts.ceremony_link,
+        parts.link,
+        parts.listings.alarms,
+        utc_now(),
     )
     node_operator_pb2_grpc.add_NodeOperatorServicer_to_server(service, server)
     node_model_pb2_grpc.add_NodeModelServiceServicer_to_server(NodeModelServicer(parts.models), server)

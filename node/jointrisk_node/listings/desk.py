@@ -172,6 +172,10 @@ class ListerDesk:
             self._witness.alarms(),
         )
 
+    def alarms(self) -> list[Alarm]:
+        """Return what the log shows about own entries and should not; blocking."""
+        return self._witness.alarms()
+
     async def keep_up(self) -> None:
         """Carry out what waits, now and then: after a failure, a restart, or while the coordinator was down."""
         while True:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from jointrisk.rpc.v1 import coordinator_operator_pb2 as jointrisk_dot_v1_dot_coordinator__operator__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n jointrisk/v1/node_operator.proto\x12\x0cjointrisk.v1\x1a\'jointrisk/v1/coordinator_operator.proto\"\x16\n\x14GetNodeStatusRequest\"\xda\x02\n\nNodeStatus\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\nfederation\x18\x02 \x01(\t\x12\x18\n\x10software_version\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\x12\x1b\n\x13\x63oordinator_address\x18\x05 \x01(\t\x12\x11\n\tconnected\x18\x06 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x16\n\x0eroster_version\x18\x08 \x01(\r\x12\x19\n\x11roster_expires_at\x18\t \x01(\t\x12\x18\n\x10\x63ontract_version\x18\n \x01(\r\x12\x1e\n\x16\x63\x65rtificate_expires_at\x18\x0b \x01(\t\x12\x13\n\x0bruns_active\x18\x0c \x01(\r\x12\x12\n\nstarted_at\x18\r \x01(\t\x12\x1b\n\x13\x63\x65remony_to_approve\x18\x0e \x01(\t\">\n\x14\x41pproveMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"X\n\x15\x41pproveMemberResponse\x12\x11\n\tapprovals\x18\x01 \x01(\r\x12\x1a\n\x12\x61pprovals_required\x18\x02 \x01(\r\x12\x10\n\x08\x61\x64mitted\x18\x03 \x01(\x08\"=\n\x13\x41\x63\x63\x65ptMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"U\n\x14\x41\x63\x63\x65ptMemberResponse\x12\x0e\n\x06pinned\x18\x01 \x01(\x08\x12\x11\n\tapprovals\x18\x02 \x01(\r\x12\x1a\n\x12\x61pprovals_required\x18\x03 \x01(\r\"\x18\n\x16GetFingerprintsRequest\"^\n\x0c\x46ingerprints\x12\x12\n\nfederation\x18\x01 \x01(\t\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.jointrisk.v1.Member\x12\x13\n\x0b\x63oordinator\x18\x03 \x01(\t2\xaa\x03\n\x0cNodeOperator\x12I\n\tGetStatus\x12\".jointrisk.v1.GetNodeStatusRequest\x1a\x18.jointrisk.v1.NodeStatus\x12I\n\x0bListMembers\x12 .jointrisk.v1.ListMembersRequest\x1a\x18.jointrisk.v1.MemberList\x12X\n\rApproveMember\x12\".jointrisk.v1.ApproveMemberRequest\x1a#.jointrisk.v1.ApproveMemberResponse\x12U\n\x0c\x41\x63\x63\x65ptMember\x12!.jointrisk.v1.AcceptMemberRequest\x1a\".jointrisk.v1.AcceptMemberResponse\x12S\n\x0fGetFingerprints\x12$.jointrisk.v1.GetFingerprintsRequest\x1a\x1a.jointrisk.v1.Fingerprintsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n jointrisk/v1/node_operator.proto\x12\x0cjointrisk.v1\x1a\'jointrisk/v1/coordinator_operator.proto\"\x16\n\x14GetNodeStatusRequest\"\xea\x02\n\nNodeStatus\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\nfederation\x18\x02 \x01(\t\x12\x18\n\x10software_version\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\x12\x1b\n\x13\x63oordinator_address\x18\x05 \x01(\t\x12\x11\n\tconnected\x18\x06 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x16\n\x0eroster_version\x18\x08 \x01(\r\x12\x19\n\x11roster_expires_at\x18\t \x01(\t\x12\x18\n\x10\x63ontract_version\x18\n \x01(\r\x12\x1e\n\x16\x63\x65rtificate_expires_at\x18\x0b \x01(\t\x12\x13\n\x0bruns_active\x18\x0c \x01(\r\x12\x12\n\nstarted_at\x18\r \x01(\t\x12\x1b\n\x13\x63\x65remony_to_approve\x18\x0e \x01(\t\x12\x0e\n\x06\x61larms\x18\x0f \x03(\t\">\n\x14\x41pproveMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"X\n\x15\x41pproveMemberResponse\x12\x11\n\tapprovals\x18\x01 \x01(\r\x12\x1a\n\x12\x61pprovals_required\x18\x02 \x01(\r\x12\x10\n\x08\x61\x64mitted\x18\x03 \x01(\x08\"=\n\x13\x41\x63\x63\x65ptMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"U\n\x14\x41\x63\x63\x65ptMemberResponse\x12\x0e\n\x06pinned\x18\x01 \x01(\x08\x12\x11\n\tapprovals\x18\x02 \x01(\r\x12\x1a\n\x12\x61pprovals_required\x18\x03 \x01(\r\"\x18\n\x16GetFingerprintsRequest\"^\n\x0c\x46ingerprints\x12\x12\n\nfederation\x18\x01 \x01(\t\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.jointrisk.v1.Member\x12\x13\n\x0b\x63oordinator\x18\x03 \x01(\t2\xaa\x03\n\x0cNodeOperator\x12I\n\tGetStatus\x12\".jointrisk.v1.GetNodeStatusRequest\x1a\x18.jointrisk.v1.NodeStatus\x12I\n\x0bListMembers\x12 .jointrisk.v1.ListMembersRequest\x1a\x18.jointrisk.v1.MemberList\x12X\n\rApproveMember\x12\".jointrisk.v1.ApproveMemberRequest\x1a#.jointrisk.v1.ApproveMemberResponse\x12U\n\x0c\x41\x63\x63\x65ptMember\x12!.jointrisk.v1.AcceptMemberRequest\x1a\".jointrisk.v1.AcceptMemberResponse\x12S\n\x0fGetFingerprints\x12$.jointrisk.v1.GetFingerprintsRequest\x1a\x1a.jointrisk.v1.Fingerprintsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETNODESTATUSREQUEST']._serialized_start=91
   _globals['_GETNODESTATUSREQUEST']._serialized_end=113
   _globals['_NODESTATUS']._serialized_start=116
-  _globals['_NODESTATUS']._serialized_end=462
-  _globals['_APPROVEMEMBERREQUEST']._serialized_start=464
-  _globals['_APPROVEMEMBERREQUEST']._serialized_end=526
-  _globals['_APPROVEMEMBERRESPONSE']._serialized_start=528
-  _globals['_APPROVEMEMBERRESPONSE']._serialized_end=616
-  _globals['_ACCEPTMEMBERREQUEST']._serialized_start=618
-  _globals['_ACCEPTMEMBERREQUEST']._serialized_end=679
-  _globals['_ACCEPTMEMBERRESPONSE']._serialized_start=681
-  _globals['_ACCEPTMEMBERRESPONSE']._serialized_end=766
-  _globals['_GETFINGERPRINTSREQUEST']._serialized_start=768
-  _globals['_GETFINGERPRINTSREQUEST']._serialized_end=792
-  _globals['_FINGERPRINTS']._serialized_start=794
-  _globals['_FINGERPRINTS']._serialized_end=888
-  _globals['_NODEOPERATOR']._serialized_start=891
-  _globals['_NODEOPERATOR']._serialized_end=1317
+  _globals['_NODESTATUS']._serialized_end=478
+  _globals['_APPROVEMEMBERREQUEST']._serialized_start=480
+  _globals['_APPROVEMEMBERREQUEST']._serialized_end=542
+  _globals['_APPROVEMEMBERRESPONSE']._serialized_start=544
+  _globals['_APPROVEMEMBERRESPONSE']._serialized_end=632
+  _globals['_ACCEPTMEMBERREQUEST']._serialized_start=634
+  _globals['_ACCEPTMEMBERREQUEST']._serialized_end=695
+  _globals['_ACCEPTMEMBERRESPONSE']._serialized_start=697
+  _globals['_ACCEPTMEMBERRESPONSE']._serialized_end=782
+  _globals['_GETFINGERPRINTSREQUEST']._serialized_start=784
+  _globals['_GETFINGERPRINTSREQUEST']._serialized_end=808
+  _globals['_FINGERPRINTS']._serialized_start=810
+  _globals['_FINGERPRINTS']._serialized_end=904
+  _globals['_NODEOPERATOR']._serialized_start=907
+  _globals['_NODEOPERATOR']._serialized_end=1333
 # @@protoc_insertion_point(module_scope)

@@ -52,6 +52,7 @@ class NodeStatus(_message.Message):
     RUNS_ACTIVE_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     CEREMONY_TO_APPROVE_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     federation: _builtins.str
     software_version: _builtins.str
@@ -68,6 +69,12 @@ class NodeStatus(_message.Message):
     started_at: _builtins.str
     ceremony_to_approve: _builtins.str
     """The key ceremony that waits for a person here: `jointrisk node approve` takes it. Empty for none."""
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What people must look at: a log of listings that the coordinator shows in two forms, or own listings that are not in
+        it as they should be. `jointrisk node listings status` and `listings sync` tell more. Empty for none.
+        """
+
     def __init__(
         self,
         *,
@@ -85,10 +92,11 @@ class NodeStatus(_message.Message):
         runs_active: _builtins.int = ...,
         started_at: _builtins.str = ...,
         ceremony_to_approve: _builtins.str = ...,
+        alarms: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceremony_to_approve", b"ceremony_to_approve", "certificate_expires_at", b"certificate_expires_at", "connected", b"connected", "contract_version", b"contract_version", "coordinator_address", b"coordinator_address", "detail", b"detail", "federation", b"federation", "member_id", b"member_id", "protocol_version", b"protocol_version", "roster_expires_at", b"roster_expires_at", "roster_version", b"roster_version", "runs_active", b"runs_active", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "ceremony_to_approve", b"ceremony_to_approve", "certificate_expires_at", b"certificate_expires_at", "connected", b"connected", "contract_version", b"contract_version", "coordinator_address", b"coordinator_address", "detail", b"detail", "federation", b"federation", "member_id", b"member_id", "protocol_version", b"protocol_version", "roster_expires_at", b"roster_expires_at", "roster_version", b"roster_version", "runs_active", b"runs_active", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
