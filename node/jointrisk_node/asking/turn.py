@@ -42,6 +42,10 @@ from jointrisk_node.membership.membership import Membership
 
 _IN_THIS_THREAD = 8  # A few elements take less time than they would wait for another thread.
 
+_NOTED_BESIDE = 64
+"""Larger batches are asked when the record of it is on the disk, so that no holder has one of what this node forgot.
+A lookup of one person does not wait for the disk before it is sent: a node that dies in it leaves the holder's record."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -169,9 +173,12 @@ class Turn:
     async def _answers(
         self,
     ) -> tuple[Sequence[Element] | None, dict[str, pb.EvaluateResponse], dict[str, Missing]]:
-        # Asked first: while holders compute, the record gets to the disk and this node's own share is applied.
+        # While holders compute, this node's own share is applied, and the record of a lookup gets to the disk.
+        beside = len(self._batch.elements) <= _NOTED_BESIDE
+        if not beside:
+            await self._note()
         calls = {name: asyncio.create_task(self._ask(name)) for name in self._roles.names if name != self._me}
-        noted = asyncio.create_task(self._note())
+        noted = asyncio.create_task(self._note() if beside else asyncio.sleep(0))
         try:
             await asyncio.sleep(0)
             own = await self._apply_own()
