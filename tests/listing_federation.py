@@ -195,6 +195,11 @@ class ListingFederation(CeremonyFederation):
 
         wait_until(is_so, f"{count} live entries in the log of epoch {epoch}", timeout)
 
+    def events(self, daemon: Daemon, event: str) -> list[dict[str, Any]]:
+        """Return the fields of all entries of one kind in a daemon's audit log, in order."""
+        words = ("audit", "list", "--event", event, "--last", "1000000", "--json")
+        return [one["fields"] for one in parsed(jointrisk(daemon.role, "--home", daemon.home, *words))]
+
     # -- asking ----------------------------------------------------------------------------------------------------
 
     def query(self, name: str, number: int, *, purpose: str = "admission", consent: str = "app/1") -> Ended:

@@ -21,7 +21,7 @@ from postgres import private_postgres
 pytestmark = pytest.mark.federation
 
 _NOT_NOW, _BAD_INPUT = 7, 2
-_SHORT_OF_HOLDERS = 3.0
+_SHORT_OF_HOLDERS = 20.0
 """Seconds after a key ceremony in which questions can fail, because not everybody has learnt of the key."""
 
 
