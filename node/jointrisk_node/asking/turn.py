@@ -44,7 +44,8 @@ _IN_THIS_THREAD = 8  # A few elements take less time than they would wait for an
 
 _NOTED_BESIDE = 64
 """Larger batches are asked when the record of it is on the disk, so that no holder has one of what this node forgot.
-A lookup of one person does not wait for the disk before it is sent: a node that dies in it leaves the holder's record."""
+A lookup of one person does not wait for the disk before it is sent: a node that dies then leaves the holder's record.
+"""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
