@@ -18,7 +18,7 @@ from listings_course import LATE, LATE_OLDEST, Course
 from local_federation import wait_until
 from postgres import private_postgres
 
-pytestmark = pytest.mark.federation
+pytestmark = [pytest.mark.federation, pytest.mark.timeout(400)]
 
 _NOT_NOW, _BAD_INPUT = 7, 2
 _SHORT_OF_HOLDERS = 20.0
@@ -182,6 +182,7 @@ def test_both_sides_audited_the_same(federation: ListingFederation, course: Cour
     federation.require_sound_audits()
 
 
+@pytest.mark.slow
 def test_listings_live_in_postgresql(tmp_path: Path) -> None:
     """The coordinator's log and a lister's rows: published, corrected, disputed, withdrawn, across a kill of both."""
     with private_postgres() as server, ListingFederation(tmp_path / "federation") as made:

@@ -16,14 +16,14 @@ from listing_federation import MEMBERS, ListingFederation, row
 from listings_compared import charges, count, require_counted, require_listed, require_replicas
 from local_federation import Daemon, wait_until
 
-pytestmark = pytest.mark.federation
+pytestmark = [pytest.mark.federation, pytest.mark.timeout(400)]
 
 EVERYTHING, COMMAND, HOLDERS = "everything", "command", "holders"
 VICTIMS = (COMMAND, "ash", HOLDERS, "coordinator", EVERYTHING)
 ROWS, MANY_ROWS = 300, 4200
 """Of a file in one part, and in two: a part is 8,192 identifiers."""
 _SAMPLE = 97
-_TRIED_FOR = 60.0
+_TRIED_FOR = 120.0
 _LATER = {0, 7}
 """Exit codes of a command among daemons that are being started: done, not possible now."""
 

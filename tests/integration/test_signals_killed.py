@@ -22,7 +22,7 @@ from listing_federation import ListingFederation, row
 from listings_compared import charges, count, log_on_disk, require_counted, require_listed, require_replicas
 from local_federation import Daemon, wait_until
 
-pytestmark = pytest.mark.federation
+pytestmark = [pytest.mark.federation, pytest.mark.timeout(400)]
 
 LISTED, STRANGERS = range(200), range(500, 520)
 COMING = range(1000, 10_000)
@@ -170,6 +170,7 @@ def test_no_answer_is_wrong_when_somebody_is_killed(federation: ListingFederatio
     require_counted(federation, {"cedar": 1})
 
 
+@pytest.mark.slow
 def test_too_few_holders_never_answer(federation: ListingFederation) -> None:
     """While both others are dead there are errors alone; the first answers afterwards are right."""
     with Questions(federation.nodes["cedar"]) as questions:
@@ -186,7 +187,7 @@ def test_too_few_holders_never_answer(federation: ListingFederation) -> None:
     assert all("ash" in error and "birch" in error for error in questions.failed)
 
 
-@pytest.mark.parametrize("who", ["birch", "coordinator"])
+@pytest.mark.parametrize("who", ["birch", pytest.param("coordinator", marks=pytest.mark.slow)])
 def test_a_kill_while_a_copy_is_built_again_changes_nothing(federation: ListingFederation, who: str) -> None:
     """The old copy is read meanwhile; in the end the copy is the log."""
     building = federation.starting("birch", "listings", "rebuild")
