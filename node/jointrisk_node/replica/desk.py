@@ -1,7 +1,7 @@
 """All replicas of a node: looked up in, kept current, checked, built again."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -173,7 +173,8 @@ class ReplicaDesk:
             UnavailableError: the coordinator cannot be reached.
             JointriskError: what it sent for an epoch does not verify; the other epochs are synchronised.
         """
-        await self._follow(await self._source.heads())
+        asked = self._verified()
+        await self._follow(await self._source.heads(), asked)
 
     async def rebuild(self, epoch: int) -> None:
         """Fetch the whole log again beside the replica, which is read until then; go on where one was interrupted.
@@ -206,7 +207,7 @@ class ReplicaDesk:
 
     async def _watching(self) -> None:
         silence = self._settings.oldest.total_seconds() / _SILENCE
-        stream = self._source.watch()
+        before, stream = self._verified(), self._source.watch()
         while True:
             try:
                 async with asyncio.timeout(silence):
@@ -215,18 +216,33 @@ class ReplicaDesk:
                 return
             except TimeoutError:
                 raise UnavailableError(f"the coordinator has signed no head for {silence:.0f} s") from None
-            await self._follow(heads)
+            before = await self._follow(heads, before)
 
-    async def _follow(self, heads: Sequence[Signed]) -> None:
+    def _verified(self) -> dict[int, Head]:
+        """Return the newest head of each epoch that this node has verified."""
+        return {epoch: head for epoch, found in self._epochs.items() if (head := found.floor.head) is not None}
+
+    async def _follow(self, heads: Sequence[Signed], before: Mapping[int, Head]) -> dict[int, Head]:
+        """Synchronise with heads; return them.
+
+        Args:
+            heads: one of each epoch that the coordinator serves.
+            before: those that none of them may be behind: as they were known when these were asked for.
+        """
         async with self._syncing:
             named = await asyncio.to_thread(self._named, heads)
-            failed = [error for epoch, signed in named.items() if (error := await self._sync(epoch, signed))]
+            failed = [
+                error
+                for epoch, (signed, head) in named.items()
+                if (error := await self._sync(epoch, signed, head, before.get(epoch)))
+            ]
             await asyncio.to_thread(self._forget_unserved, named)
             await self._judge()
         if failed:
             raise failed[0]
+        return {epoch: head for epoch, (_, head) in named.items()}
 
-    def _named(self, heads: Sequence[Signed]) -> dict[int, Signed]:
+    def _named(self, heads: Sequence[Signed]) -> dict[int, tuple[Signed, Head]]:
         """Return heads by epoch, after verifying them."""
         if len(heads) > _MOST_EPOCHS:
             raise CorruptError(f"expected heads of at most {_MOST_EPOCHS} epochs, got {len(heads)}")
@@ -235,15 +251,18 @@ class ReplicaDesk:
             head = Head.parse(verify_document(signed, LISTING_HEAD, self._coordinator_key))
             if head.federation != self._federation:
                 raise CorruptError("expected heads of this federation's logs, got another's")
-            named[head.epoch] = signed
+            named[head.epoch] = signed, head
         return named
 
-    async def _sync(self, epoch: int, signed: Signed) -> JointriskError | None:
+    async def _sync(self, epoch: int, signed: Signed, head: Head, before: Head | None) -> JointriskError | None:
         """Synchronise one epoch; return what keeps it from being synchronised."""
         if epoch not in self._epochs:
             self._epochs[epoch] = await asyncio.to_thread(self._opener.open, Shelf(self._folder / str(epoch)))
+            before = self._epochs[epoch].floor.head
         found = self._epochs[epoch]
         self._watch.compare(epoch, signed, COORDINATOR)
+        if found.floor.has_overtaken(head, before):
+            return None
         try:
             await self._keep_readable(found, signed)
             served = await synchronise(found.target(), self._source, signed, found.floor)
@@ -271,7 +290,7 @@ class ReplicaDesk:
             found.refusal = error.message
             self._audit.append("listings.log_refused", epoch=found.shelf.epoch, reason=error.message)
 
-    def _forget_unserved(self, named: dict[int, Signed]) -> None:
+    def _forget_unserved(self, named: Collection[int]) -> None:
         """Delete replicas of epochs before the newest that the coordinator does not serve any more."""
         newest = max(named, default=0)
         for epoch in [one for one in self._epochs if one < newest and one not in named]:

@@ -26,6 +26,26 @@ class Floor:
     def __init__(self, head: Head | None = None) -> None:
         self._head = head
 
+    @property
+    def head(self) -> Head | None:
+        """The newest head; None before the first."""
+        return self._head
+
+    def has_overtaken(self, head: Head, asked: Head | None) -> bool:
+        """Tell whether a head is behind only because a newer one has been verified since it was asked for.
+
+        *Heads are announced while a log is read, which ends at a newer one.*
+
+        Args:
+            head: the one that came.
+            asked: the newest one when it was asked for, or the one before it in a stream.
+        """
+        known = self._head
+        if known is None or (head.size, head.signed_at) == (known.size, known.signed_at):
+            return False
+        overtaken = head.size <= known.size and head.signed_at <= known.signed_at
+        return overtaken and (asked is None or (head.size >= asked.size and head.signed_at >= asked.signed_at))
+
     def require(self, head: Head) -> None:
         """Refuse a head that goes back.
 
