@@ -181,7 +181,7 @@ class Scene:
         """Return one entry of each of `KNOWN`, as another lender would have sealed it."""
         found = self.asker.take("keys", first=KNOWN.start, count=len(KNOWN))
         keys = [ListingKeys(epoch, bytes.fromhex(tag), bytes(16), bytes.fromhex(key)) for tag, key in found]
-        return [pack([_entry(one)]) for one in keys]
+        return [pack([sealed_entry(one)]) for one in keys]
 
     def _epoch(self) -> int:
         return int(self.asker.take("epoch"))
@@ -226,7 +226,8 @@ def _has_log(node: Daemon) -> bool:
     return bool(node.json("listings", "sync")["replicas"])
 
 
-def _entry(keys: ListingKeys) -> tuple[Entry, bytes]:
+def sealed_entry(keys: ListingKeys) -> tuple[Entry, bytes]:
+    """Return an entry under an identifier's tag, as a lender would seal it, and its record."""
     label = Label(
         Category.CONFIRMED_DEFAULT, Severity.HIGH, date(2026, 6, 30), date(2031, 6, 30),
         AmountBand.NOT_STATED, MemberKind.BANK, urandom(16),

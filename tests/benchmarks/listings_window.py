@@ -99,7 +99,7 @@ class Window:
 
     async def take_proofs(self, *, wanted: bool) -> None:
         """Answer with or without proofs from here on: without, the answers cost what they cost but for the proof."""
-        composed = evaluate_share if wanted else _without_proof
+        composed = evaluate_share if wanted else without_proof
         vars(computing)["evaluate_share"] = composed
 
     # -- bulk ------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Window:
     async def take_appended(self, *, batches: int) -> None:
         """Append random entries under tags of random witnesses: the coordinator cannot tell them from others."""
         for _ in range(batches):
-            request = AppendRequest(epoch=self._epoch, entries=b"".join(_entry() for _ in range(MAX_BATCH)))
+            request = AppendRequest(epoch=self._epoch, entries=b"".join(random_offer() for _ in range(MAX_BATCH)))
             await self._shared.channel.append_listings(request)
 
     async def take_synchronised(self, *, folder: str) -> dict[str, float]:
@@ -240,7 +240,7 @@ def _elements() -> tuple[Element, ...]:
 _MADE: list[tuple[Element, ...]] = []
 
 
-def _without_proof(
+def without_proof(
     share: Scalar,
     index: int,
     quorum: Collection[int],
@@ -248,6 +248,7 @@ def _without_proof(
     randomness: Randomness,
     spread: Spread,
 ) -> Evaluation:
+    """Answer as `evaluate_share`, with zeros in place of a proof."""
     key = group.scalar_multiply(lagrange(quorum)[index], share)
     return Evaluation(evaluate_unproven(key, blinded, spread), _NOT_A_PROOF)
 
@@ -256,7 +257,8 @@ def _identifiers(numbers: range) -> list[Identifier]:
     return [canonicalise("resident_id", "CN", person(number).resident_id) for number in numbers]
 
 
-def _entry() -> bytes:
+def random_offer() -> bytes:
+    """Return a random entry as it is appended, with a witness that fits its tag."""
     witness = os.urandom(16)
     return os.urandom(16) + tag_of(witness) + witness + os.urandom(48)
 

@@ -59,6 +59,7 @@ class Stocked:
         self.floor = floor
         self.building = building
         self.refusal = ""
+        self._sized: tuple[Served, int, int] | None = None
 
     def target(self) -> Replica:
         """Return what is to be synchronised."""
@@ -83,7 +84,8 @@ class Stocked:
             self.building.close()
 
     def state(self, now: datetime) -> ReplicaState:
-        """Return how it stands. Reads the disk."""
+        """Return how it stands. Reads the disk when something else is served than the last time."""
+        live, stored_bytes = self._sizes()
         head = self.replica.served.head if self.replica.served is not None else None
         return ReplicaState(
             self.shelf.epoch,
@@ -91,11 +93,20 @@ class Stocked:
             head.hash if head else b"",
             head.signed_at if head else None,
             max(now - head.signed_at, timedelta()) if head else None,
-            self.replica.live(),
-            self.replica.stored_bytes(),
+            live,
+            stored_bytes,
             self.building is not None,
             self.refusal,
         )
+
+    def _sizes(self) -> tuple[int, int]:
+        """Return how many entries are live, and the file's size: every answer about a person tells how it stands."""
+        served = self.replica.served
+        if served is None:
+            return self.replica.live(), self.replica.stored_bytes()
+        if self._sized is None or self._sized[0] is not served:
+            self._sized = served, self.replica.live(), self.replica.stored_bytes()
+        return self._sized[1:]
 
 
 class Opener:
