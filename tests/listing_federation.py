@@ -31,6 +31,7 @@ approve_all = true
 deliver_every = "1s"
 republish_every = "1s"
 release_grace = "5s"
+{listings}
 
 [replica]
 retry = "1s"
@@ -57,6 +58,7 @@ class ListingFederation(CeremonyFederation):
         threshold: int = 2,
         *,
         more: str = "",
+        more_listings: str = "",
         coordinator: str = "",
         stores: Mapping[str, str] | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class ListingFederation(CeremonyFederation):
             names: the members.
             threshold: holders that a question takes.
             more: settings of every node.
+            more_listings: in every node's table ``[listings]``.
             coordinator: settings of the coordinator.
             stores: tables ``[store]`` by daemon, where it isn't SQLite.
         """
@@ -73,23 +76,32 @@ class ListingFederation(CeremonyFederation):
         self.init_coordinator("\n".join((COORDINATOR, coordinator, placed.get("coordinator", ""))))
         self.coordinator.start()
         for name in names:
-            self.enter(name, more="\n".join((more, placed.get(name, ""))))
+            self.enter(name, more="\n".join((more, placed.get(name, ""))), more_listings=more_listings)
         self.wait_online()
         self.key_made("start", "--threshold", threshold, "--holders", ",".join(names))
 
-    def enter(self, name: str, *, more: str = "", oldest: str = "1h", approved_by: Iterable[str] = ()) -> Daemon:
+    def enter(
+        self,
+        name: str,
+        *,
+        more: str = "",
+        more_listings: str = "",
+        oldest: str = "1h",
+        approved_by: Iterable[str] = (),
+    ) -> Daemon:
         """Let a member join, and start its node.
 
         Args:
             name: of the member.
             more: settings of its node.
+            more_listings: in its table ``[listings]``.
             oldest: the limit of its copy of the listings.
             approved_by: members whose people approve one that comes after the founders.
         """
         node, address = self.new_node(name), f"127.0.0.1:{free_ports(1)[0]}"
         keyed(node, "init")
         with (node.home / "node.toml").open("a", encoding="utf-8") as settings:
-            settings.write(NODE.format(address=address, oldest=oldest) + more)
+            settings.write(NODE.format(address=address, oldest=oldest, listings=more_listings) + more)
         invited = jointrisk("coordinator", "--home", self.coordinator.home, "invite", name, "--json")
         joining = ("join", parsed(invited)["token"], "--address", address)
         if approvers := list(approved_by):
