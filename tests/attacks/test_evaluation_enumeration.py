@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
 
+import grpc
 import pytest
 
 from coordinator_at_test import MovableClock
@@ -183,6 +184,18 @@ async def test_the_coordinator_asks_in_nobodys_name(tmp_path: Path) -> None:
             with pytest.raises(UnauthenticatedError, match="no member"):
                 await siege.ask("bee", siege.request(name, ("ant", "bee"), guesses(1)), signer="coordinator key")
         assert siege.nodes["bee"].records("evaluation.answered") == []
+
+
+async def test_a_made_up_certificate_tells_how_much_its_member_has_left_and_no_more(tmp_path: Path) -> None:
+    """That is a leak to the coordinator, and stated as one: numbers of questions, by member and holder."""
+    async with holders(tmp_path, utc_now, "bee", settings=TIGHT) as siege:
+        await siege.ask("bee", siege.request("dog", ("ant", "bee"), guesses(3)))
+        async with siege.line("bee", "dog") as stub:  # any certificate of the CA in this name
+            quota = await stub.GetQuota(pb.GetQuotaRequest(epoch=EPOCH))
+        assert quota.epoch_left == CEILING - 3
+        async with siege.line("bee", "sybil") as stub:
+            with pytest.raises(grpc.RpcError):
+                await stub.GetQuota(pb.GetQuotaRequest(epoch=EPOCH))
 
 
 async def test_the_coordinator_brings_no_asker_of_its_own(tmp_path: Path) -> None:
