@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lmdb
@@ -130,10 +131,17 @@ def require_replicas(federation: ListingFederation, epoch: int) -> None:
     """Every node's copy verifies, and has what the log has."""
     log = federation.logs()[epoch]
     for name in federation.nodes:
-        federation.sync(name)
+        wait_until(partial(has_fetched, federation, name), f"{name} at the coordinator", 120)
         copy = federation.verified(name)[epoch]
         assert (copy["size"], copy["live"]) == (log["size"], log["live"]), name
         assert not federation.lister(name)["alarms"], name
+
+
+def has_fetched(federation: ListingFederation, name: str) -> bool:
+    """Have a node fetch what is new; tell whether it could: not while it finds the coordinator again."""
+    ended = federation.listings(name, "sync", "--json")
+    assert ended.code in {0, 7}, ended
+    return ended.code == 0
 
 
 def require_counted(federation: ListingFederation, killed: Mapping[str, int] | None = None) -> None:

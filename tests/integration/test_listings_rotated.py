@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from listing_federation import ListingFederation, row
-from listings_compared import count, log_on_disk, require_counted, require_listed, require_replicas
+from listings_compared import count, has_fetched, log_on_disk, require_counted, require_listed, require_replicas
 from local_federation import wait_until
 
 pytestmark = [pytest.mark.federation, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -25,11 +25,6 @@ def stored(federation: ListingFederation, epoch: int) -> int:
 def has_stored(federation: ListingFederation, entries: int) -> bool:
     """Tell whether ash has stored so many entries of the new epoch."""
     return stored(federation, 2) >= entries
-
-
-def has_fetched(federation: ListingFederation, name: str) -> bool:
-    """Have a node fetch what is new; tell whether it could."""
-    return federation.listings(name, "sync").code == 0
 
 
 def is_republished(federation: ListingFederation, epoch: int) -> bool:

@@ -19,7 +19,15 @@ import pytest
 from ceremonies_held import parsed
 from demo_listings import Asking
 from listing_federation import ListingFederation, row
-from listings_compared import charges, count, log_on_disk, require_counted, require_listed, require_replicas
+from listings_compared import (
+    charges,
+    count,
+    has_fetched,
+    log_on_disk,
+    require_counted,
+    require_listed,
+    require_replicas,
+)
 from local_federation import Daemon, wait_until
 
 pytestmark = [pytest.mark.federation, pytest.mark.timeout(400)]
@@ -137,11 +145,6 @@ def wait_fetched(federation: ListingFederation, names: Sequence[str] = ("ash", "
     """Wait until nodes reach the coordinator again, and have fetched what is new."""
     for name in names:
         wait_until(partial(has_fetched, federation, name), f"{name} at the coordinator", _SECONDS)
-
-
-def has_fetched(federation: ListingFederation, name: str) -> bool:
-    """Have a node fetch what is new; tell whether it could."""
-    return federation.listings(name, "sync").code == 0
 
 
 def require_same(federation: ListingFederation) -> None:
