@@ -6,6 +6,7 @@ The full suite keeps it under build/: a million real listings take minutes to pu
 import json
 import shutil
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -44,6 +45,7 @@ KNOWN = range(9_000_000, 9_004_000)
 """Persons that are listed in the filled replicas."""
 
 _KEPT = ROOT / "build" / "listings-bench"
+_KEPT_SECONDS = 20 * 86_400  # certificates are valid for 30 days, and renewed while the daemons run
 _NODE = '[listings]\nmember_kind = "bank"\n\n[holder.quota]\ncustomers = 1000000000\noriginations = 1000000000\n'
 _COORDINATOR = '[listings]\nwindow = "0s"\nentries_per_member = 100000000\n'
 
@@ -212,7 +214,7 @@ class Scene:
 
     def _read(self) -> _Kept | None:
         path = self.root / "kept.json"
-        if self.quick or not path.exists():
+        if self.quick or not path.exists() or time.time() - path.stat().st_mtime > _KEPT_SECONDS:
             return None
         kept = json.loads(path.read_text())
         return _Kept(**kept) if kept["format"] == FORMAT else None
