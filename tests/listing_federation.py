@@ -45,6 +45,9 @@ customers = 200000
 """
 """Nothing waits long, and no person is asked about ceremonies."""
 
+_BUSY = 150.0
+"""Seconds that are waited for where this machine may have several federations to start at a time."""
+
 Row = dict[str, str]
 Answer = dict[str, Any]
 
@@ -77,7 +80,7 @@ class ListingFederation(CeremonyFederation):
         self.coordinator.start()
         for name in names:
             self.enter(name, more="\n".join((more, placed.get(name, ""))), more_listings=more_listings)
-        self.wait_online()
+        self.wait_online(timeout=_BUSY)
         self.key_made("start", "--threshold", threshold, "--holders", ",".join(names))
 
     def enter(
@@ -120,13 +123,13 @@ class ListingFederation(CeremonyFederation):
 
     def key_made(self, *words: object) -> dict[str, Any]:
         """Hold a ceremony that nobody is asked about, and wait until every node knows what it made."""
-        done = self.ended(self.propose(*words))
+        done = self.ended(self.propose(*words), _BUSY)
         assert done["state"] == "done", done
-        self.settled(done)
-        self.wait_answering(done)
+        self.settled(done, _BUSY)
+        self.wait_answering(done, _BUSY)
         return done
 
-    def wait_answering(self, done: Mapping[str, Any], timeout: float = 30) -> None:
+    def wait_answering(self, done: Mapping[str, Any], timeout: float) -> None:
         """Wait until every holder answers with its share of a generation, and the epoch's log is open everywhere."""
         epoch, generation = done["epoch"], done["generation"]
 
