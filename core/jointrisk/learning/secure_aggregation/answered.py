@@ -105,6 +105,10 @@ class Answered:
         self._answers[number] = Answer(self._terms.session, self._terms.attempt, number, request, reply)
         return reply
 
+    def forget_before(self, number: int) -> None:
+        """Delete the answers before this number: in a series nobody asks for them again."""
+        self._answers = {kept: one for kept, one in self._answers.items() if kept >= number}
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:

@@ -23,7 +23,7 @@ from jointrisk.learning.secure_aggregation.sharing import Randomness
 from jointrisk.learning.secure_aggregation.terms import Mode, Policy, Terms
 
 _FIRST_SUM = 2
-"""Answers 1 and 2 are the keys and the agreement; sum k is answer k + 2. A store keeps the last one."""
+"""Answers 1 and 2 are the keys and the agreement; sum k is answer k + 2. The last two are kept."""
 
 
 class SeriesMember:
@@ -91,7 +91,7 @@ class SeriesMember:
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """What it has answered; the last is the new one."""
+        """The last two of its answers; the last is the new one. A store may delete the others."""
         return self._answered.answers
 
     def answer(self, request: bytes, question: Question | None = None) -> bytes:
@@ -117,6 +117,7 @@ class SeriesMember:
         if number != self._answered.last + 1:
             raise RuleError(Rule.STEP, f"expected answer {self._answered.last + 1} of this series, got {number}")
         reply = self._summed(asked, question) if asked else self._prepared(kind, body)
+        self._answered.forget_before(self._answered.last)
         return self._answered.add(number, digest, messages.reply_frame(kind, self.terms, reply))
 
     def end(self) -> None:
