@@ -91,7 +91,7 @@ def test_as_many_as_may_drop_out_at_each_step(step: Kind) -> None:
 
 
 def test_a_series_of_sums() -> None:
-    """Keys once, then one message for each sum; each sum has masks of its own."""
+    """Keys once, then one message for each sum; each sum has masks of its own, the same after a restart."""
     members = names(4)
     of = series_terms(members, colluders=1)
     nodes, series = members_of(of), SeriesAggregator(of)
@@ -105,6 +105,8 @@ def test_a_series_of_sums() -> None:
         series.ask(number, REQUEST, COUNTED)
         for name, request in series.requests().items():
             reply = nodes[name].ask(of, request, question(inputs[name]))
+            nodes[name].restart()
+            assert nodes[name].ask(of, request, question(inputs[name])) == reply
             sent[name].add(bytes(read_reply(reply, of, Kind.SUM).rest()))
             series.take(name, reply)
         assert_right(COUNTED, series.outcome(), inputs)
