@@ -82,7 +82,7 @@ def disturbed(federation: LocalFederation, toml: str, disturb: Disturb) -> dict[
 
 def rounds_done(federation: LocalFederation, run_id: str, number: int) -> None:
     """Wait until so many rounds are complete."""
-    wait_until(lambda: federation.show(run_id)["rounds_done"] >= number, f"round {number}", 60)
+    wait_until(lambda: federation.show(run_id)["rounds_done"] >= number, f"round {number}", 120)
 
 
 def kill_child(daemon: Daemon, module: str) -> None:

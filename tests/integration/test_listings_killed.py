@@ -179,7 +179,9 @@ def wait_for_answer(federation: ListingFederation, name: str, number: int) -> di
     return federation.answer(name, number)
 
 
-@pytest.mark.parametrize(("phase", "who"), [("asked", "ash"), ("taken", "coordinator")])
+@pytest.mark.parametrize(
+    ("phase", "who"), [pytest.param("asked", "ash", marks=pytest.mark.slow), ("taken", "coordinator")]
+)
 def test_a_kill_while_publishing_changes_nothing(federation: ListingFederation, phase: str, who: str) -> None:
     """Every row of the file is listed once; the other phases and victims are in the slow tests."""
     publish_interrupted(federation, phase, who, ROWS)

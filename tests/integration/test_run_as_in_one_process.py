@@ -24,7 +24,7 @@ from jointrisk_node.data import DataSettings, LoanBook
 from local_federation import LocalFederation
 from rounds_in_one_process import OneProcess
 
-pytestmark = pytest.mark.federation
+pytestmark = [pytest.mark.federation, pytest.mark.slow]
 
 MEMBERS = tuple(f"lender-{number}" for number in range(1, 6))
 ROUNDS = 3

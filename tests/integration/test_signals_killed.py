@@ -30,7 +30,7 @@ from listings_compared import (
 )
 from local_federation import Daemon, wait_until
 
-pytestmark = [pytest.mark.federation, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.federation, pytest.mark.slow, pytest.mark.timeout(400)]
 
 LISTED, STRANGERS = range(200), range(500, 520)
 COMING = range(1000, 10_000)
@@ -173,7 +173,6 @@ def test_no_answer_is_wrong_when_somebody_is_killed(federation: ListingFederatio
     require_counted(federation, {"cedar": 1})
 
 
-@pytest.mark.slow
 def test_too_few_holders_never_answer(federation: ListingFederation) -> None:
     """While both others are dead there are errors alone; the first answers afterwards are right."""
     with Questions(federation.nodes["cedar"]) as questions:
@@ -190,7 +189,7 @@ def test_too_few_holders_never_answer(federation: ListingFederation) -> None:
     assert all("ash" in error and "birch" in error for error in questions.failed)
 
 
-@pytest.mark.parametrize("who", ["birch", pytest.param("coordinator", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("who", ["birch", "coordinator"])
 def test_a_kill_while_a_copy_is_built_again_changes_nothing(federation: ListingFederation, who: str) -> None:
     """The old copy is read meanwhile; in the end the copy is the log."""
     building = federation.starting("birch", "listings", "rebuild")
@@ -255,7 +254,6 @@ def asked(federation: ListingFederation, number: int) -> int:
     return len(federation.answer("cedar", number)["listings"])
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_federation_lives_through_a_storm(federation: ListingFederation) -> None:
     """Persons come and go, cedar asks all the time, and somebody dies every few seconds, whoever it is."""
