@@ -39,25 +39,21 @@ from jointrisk.oprf.group import Scalar
 from jointrisk.oprf.holder import evaluate_unproven
 from jointrisk.oprf.requester import blind
 from jointrisk.oprf.sharing import Polynomial, commit, evaluate_commitments
-from jointrisk_node.asking import (
-    Asker,
-    AskingSettings,
-    EvidenceLedger,
-    Generations,
-    PeerChannels,
-)
+from jointrisk_node.asking.asker import Asker
+from jointrisk_node.asking.channels import PeerChannels
+from jointrisk_node.asking.generations import Generations
+from jointrisk_node.asking.ledger import EvidenceLedger
+from jointrisk_node.asking.settings import AskingSettings
 from jointrisk_node.audit_journal import AuditJournal, JournalLedger
-from jointrisk_node.evaluations import (
-    Allowance,
-    Callers,
-    ChargeBook,
-    ChargeWriter,
-    EvaluationDesk,
-    Evaluator,
-    HeldShares,
-    HolderSettings,
-)
+from jointrisk_node.evaluations.callers import Callers
+from jointrisk_node.evaluations.charges import ChargeBook
+from jointrisk_node.evaluations.charging import ChargeWriter
+from jointrisk_node.evaluations.computing import Evaluator
+from jointrisk_node.evaluations.desk import EvaluationDesk
 from jointrisk_node.evaluations.peer_server import start_peer_server
+from jointrisk_node.evaluations.quota import Allowance
+from jointrisk_node.evaluations.settings import HolderSettings
+from jointrisk_node.evaluations.shares import HeldShares
 from jointrisk_node.holder import GenerationLedger
 from jointrisk_node.membership.belief import store_joining
 from jointrisk_node.membership.membership import Membership

@@ -25,7 +25,7 @@ from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.evaluations import request_to_message
 from jointrisk.rpc.v1 import evaluation_pb2 as pb
 from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
-from jointrisk_node.evaluations import EvaluationDesk
+from jointrisk_node.evaluations.desk import EvaluationDesk
 from roster_forge import key_of
 
 HOLDERS = ("ant", "bee", "cat")

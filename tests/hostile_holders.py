@@ -12,8 +12,7 @@ from jointrisk.federation.signing import Signed
 from jointrisk.oprf import group
 from jointrisk.oprf.group import LENGTH, Element, Scalar
 from jointrisk.oprf.holder import Evaluation, evaluate_share
-from jointrisk_node.evaluations import EvaluationDesk
-from jointrisk_node.evaluations.desk import Answered
+from jointrisk_node.evaluations.desk import Answered, EvaluationDesk
 from jointrisk_node.evaluations.shares import Held
 from roster_forge import key_of
 

@@ -17,7 +17,7 @@ from jointrisk.listing.pseudonym import lister_pseudonym
 from jointrisk.listing.record import Record, new_entry_id, seal
 from jointrisk.listing.stamp import lister_stamp
 from jointrisk.oprf.requester import blind
-from jointrisk_node.asking import Blame, Consent, Evaluated
+from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
 from jointrisk_node.signals.desk import SignalDesk
 from listing_sample import STAMP_SECRET, label_of
 from oprf_sample import SharedKey

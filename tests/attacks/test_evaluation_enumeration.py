@@ -28,9 +28,11 @@ from jointrisk.oprf.holder import evaluate_unproven
 from jointrisk.oprf.requester import blind
 from jointrisk.oprf.sharing import lagrange
 from jointrisk.rpc.v1 import evaluation_pb2 as pb
-from jointrisk_node.asking import Consent
-from jointrisk_node.evaluations import Allowance, ChargeBook, HolderSettings, QuotaSettings, Reconciliation
-from jointrisk_node.evaluations.quota import Account
+from jointrisk_node.asking.outcome import Consent
+from jointrisk_node.evaluations.charges import ChargeBook
+from jointrisk_node.evaluations.quota import Account, Allowance
+from jointrisk_node.evaluations.reconciling import Reconciliation
+from jointrisk_node.evaluations.settings import HolderSettings, QuotaSettings
 from listing_coordinator import ListingCoordinator
 from listing_sample import label_of
 

@@ -36,8 +36,9 @@ from jointrisk.errors import (
 from jointrisk.evaluation import Purpose, sign_request
 from jointrisk.oprf.group import GENERATOR, ORDER
 from jointrisk.rpc.evaluations import request_to_message
-from jointrisk_node.asking import AskingSettings, Blame, Consent, Evaluated
-from jointrisk_node.evaluations import EvaluationDesk
+from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
+from jointrisk_node.asking.settings import AskingSettings
+from jointrisk_node.evaluations.desk import EvaluationDesk
 from roster_forge import key_of
 
 CONSENT = Consent("app-1")

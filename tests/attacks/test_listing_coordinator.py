@@ -20,7 +20,7 @@ from jointrisk.listing.head import proven_fork
 from jointrisk.listing.label import MemberKind
 from jointrisk.listing.log import EntryKind
 from jointrisk.listing.record import Record, Sealed, Unopened
-from jointrisk_node.asking import Consent
+from jointrisk_node.asking.outcome import Consent
 from jointrisk_node.listings.witnessing import Watch
 from jointrisk_node.replica.desk import ReplicaDesk
 from jointrisk_node.signals.answer import Evidence, Signal, compose

@@ -24,10 +24,10 @@ from jointrisk.oprf.sharing import invert_all, lagrange
 from jointrisk.oprf.suite import VOPRF
 from jointrisk.rpc.evaluations import request_to_message
 from jointrisk.rpc.v1.listing_pb2 import AppendRequest
-from jointrisk_node.asking import Consent
+from jointrisk_node.asking.outcome import Consent
 from jointrisk_node.evaluations import computing
-from jointrisk_node.replica import ReplicaDesk
 from jointrisk_node.replica.coordinator_source import CoordinatorSource
+from jointrisk_node.replica.desk import ReplicaDesk
 from jointrisk_node.replica.settings import ReplicaSettings
 from jointrisk_node.signals.desk import SignalDesk, Terms
 from jointrisk_node.signals.person import Given, person_of

@@ -22,9 +22,10 @@ from jointrisk.errors import DeadlineError, InvalidInputError, NotFoundError, Qu
 from jointrisk.evaluation import EvaluationAnswer, EvaluationRequest, Purpose, consent_commitment, sign_answer
 from jointrisk.federation.signing import Signed
 from jointrisk.oprf.group import GENERATOR
-from jointrisk_node.asking import AskingSettings, Blame, Consent, Evaluated
-from jointrisk_node.evaluations import EvaluationDesk, HolderSettings, QuotaSettings
-from jointrisk_node.evaluations.desk import Answered
+from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
+from jointrisk_node.asking.settings import AskingSettings
+from jointrisk_node.evaluations.desk import Answered, EvaluationDesk
+from jointrisk_node.evaluations.settings import HolderSettings, QuotaSettings
 from roster_forge import key_of
 
 CONSENT = Consent("app-2026-001234")

@@ -46,10 +46,13 @@ from jointrisk.rpc.v1 import evaluation_pb2 as pb
 from jointrisk.rpc.v1 import holder_operator_pb2_grpc
 from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
 from jointrisk.serving import prepare_socket
-from jointrisk_node.evaluations import ChargeBook, EvaluationDesk, HolderSettings, Reconciliation
+from jointrisk_node.evaluations.charges import ChargeBook
 from jointrisk_node.evaluations.computing import Evaluator, Places
+from jointrisk_node.evaluations.desk import EvaluationDesk
 from jointrisk_node.evaluations.operator_service import HolderOperatorService
+from jointrisk_node.evaluations.reconciling import Reconciliation
 from jointrisk_node.evaluations.retiring import Retirement
+from jointrisk_node.evaluations.settings import HolderSettings
 from roster_forge import key_of, public_of
 
 DEALT = DealtKey(1, 2, ("ant", "bee"))

@@ -9,7 +9,7 @@ import pytest
 from jointrisk.errors import InvalidInputError, UnavailableError
 from jointrisk.evaluation import Purpose
 from jointrisk.listing.label import Category, Severity
-from jointrisk_node.asking import Consent
+from jointrisk_node.asking.outcome import Consent
 from jointrisk_node.signals.answer import NOTHING
 from jointrisk_node.signals.desk import Answers, Terms
 from jointrisk_node.signals.person import MOST_IDENTIFIERS, Given, Person, person_of

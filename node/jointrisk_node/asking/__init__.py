@@ -9,24 +9,3 @@ Modules: `asker` (what others call), `course` (one batch, quorum after quorum), 
 `ledger` and `tables` (evidence against holders), `heads` (what is needed of the replica), `outcome` (results and
 errors), `settings`.
 """
-
-from jointrisk_node.asking.asker import Asker
-from jointrisk_node.asking.channels import PeerChannels
-from jointrisk_node.asking.generations import Generations
-from jointrisk_node.asking.heads import Heads
-from jointrisk_node.asking.ledger import EvidenceLedger, FalseAnswer
-from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
-from jointrisk_node.asking.settings import AskingSettings
-
-__all__ = [
-    "Asker",
-    "AskingSettings",
-    "Blame",
-    "Consent",
-    "Evaluated",
-    "EvidenceLedger",
-    "FalseAnswer",
-    "Generations",
-    "Heads",
-    "PeerChannels",
-]

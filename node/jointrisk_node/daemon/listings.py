@@ -18,28 +18,29 @@ from jointrisk.rpc.v1 import (
 from jointrisk.rpc.v1.listing_pb2 import CountTagsRequest
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
-from jointrisk_node.asking import Asker, EvidenceLedger, Generations, PeerChannels
+from jointrisk_node.asking.asker import Asker
+from jointrisk_node.asking.channels import PeerChannels
+from jointrisk_node.asking.generations import Generations
+from jointrisk_node.asking.ledger import EvidenceLedger
 from jointrisk_node.audit_journal import AuditJournal, JournalLedger
 from jointrisk_node.coordinator_channel import CoordinatorChannel
-from jointrisk_node.evaluations import (
-    Allowance,
-    Callers,
-    ChargeBook,
-    ChargeWriter,
-    EvaluationDesk,
-    Evaluator,
-    HeldShares,
-    Reconciliation,
-)
+from jointrisk_node.evaluations.callers import Callers
+from jointrisk_node.evaluations.charges import ChargeBook
+from jointrisk_node.evaluations.charging import ChargeWriter
+from jointrisk_node.evaluations.computing import Evaluator
+from jointrisk_node.evaluations.desk import EvaluationDesk
 from jointrisk_node.evaluations.operator_service import HolderOperatorService
 from jointrisk_node.evaluations.peer_server import start_peer_server
+from jointrisk_node.evaluations.quota import Allowance
+from jointrisk_node.evaluations.reconciling import Reconciliation
 from jointrisk_node.evaluations.retiring import Retirement
+from jointrisk_node.evaluations.shares import HeldShares
 from jointrisk_node.holder import GenerationLedger
 from jointrisk_node.listings.assembling import make_lister
 from jointrisk_node.listings.service import ListingLister
 from jointrisk_node.membership.membership import Membership
-from jointrisk_node.replica import ReplicaDesk
 from jointrisk_node.replica.coordinator_source import CoordinatorSource
+from jointrisk_node.replica.desk import ReplicaDesk
 from jointrisk_node.replica.service import ReplicaOperatorService
 from jointrisk_node.settings import NodeSettings
 from jointrisk_node.signals.access import AccessDesk

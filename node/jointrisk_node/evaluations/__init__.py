@@ -10,27 +10,3 @@
 
 docs/protocol.md, section 5, is the normative text.
 """
-
-from jointrisk_node.evaluations.callers import Callers
-from jointrisk_node.evaluations.charges import ChargeBook
-from jointrisk_node.evaluations.charging import ChargeWriter
-from jointrisk_node.evaluations.computing import Evaluator
-from jointrisk_node.evaluations.desk import EvaluationDesk, Heads
-from jointrisk_node.evaluations.quota import Allowance
-from jointrisk_node.evaluations.reconciling import Reconciliation
-from jointrisk_node.evaluations.settings import HolderSettings, QuotaSettings
-from jointrisk_node.evaluations.shares import HeldShares
-
-__all__ = [
-    "Allowance",
-    "Callers",
-    "ChargeBook",
-    "ChargeWriter",
-    "EvaluationDesk",
-    "Evaluator",
-    "Heads",
-    "HeldShares",
-    "HolderSettings",
-    "QuotaSettings",
-    "Reconciliation",
-]

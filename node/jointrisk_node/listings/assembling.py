@@ -22,7 +22,7 @@ from jointrisk_node.listings.witnessing import Replica, Watch, WitnessLedger
 
 
 class AsksHolders(Protocol):
-    """What is used of `jointrisk_node.asking.Asker`."""
+    """What is used of `jointrisk_node.asking.asker.Asker`."""
 
     async def evaluate(
         self, identifiers: Sequence[Identifier], purpose: Purpose, consent: Consent, *, epoch: int, bulk: bool = False

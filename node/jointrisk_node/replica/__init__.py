@@ -8,22 +8,3 @@ Modules: `desk` (all epochs), `stock` (one of them), `replica` (its lookups), `s
 `shelf` (folders, taking over), `verifying` (the whole disk), `forks` (comparing heads), `source` and
 `coordinator_source` (where it comes from), `service` (operator).
 """
-
-from jointrisk_node.replica.desk import ReplicaDesk
-from jointrisk_node.replica.forks import ForkAlarm
-from jointrisk_node.replica.replica import Found
-from jointrisk_node.replica.settings import ReplicaSettings
-from jointrisk_node.replica.source import LogPart, LogSource
-from jointrisk_node.replica.stock import ReplicaState
-from jointrisk_node.replica.verifying import Verified
-
-__all__ = [
-    "ForkAlarm",
-    "Found",
-    "LogPart",
-    "LogSource",
-    "ReplicaDesk",
-    "ReplicaSettings",
-    "ReplicaState",
-    "Verified",
-]

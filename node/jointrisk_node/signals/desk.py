@@ -10,7 +10,7 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, JointriskError, UnavailableError
 from jointrisk.evaluation import Purpose
 from jointrisk.listing.derive import TAG_LENGTH
-from jointrisk_node.asking import Blame, Consent, Evaluated
+from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
 from jointrisk_node.signals.answer import NOTHING, Evidence, Signal, compose
 from jointrisk_node.signals.person import Person
 from jointrisk_node.signals.ports import Entries, Evaluator, Journal, ReplicaState

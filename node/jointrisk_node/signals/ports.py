@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jointrisk.audit import FieldValue
 from jointrisk.evaluation import Purpose
-from jointrisk_node.asking import Consent, Evaluated
+from jointrisk_node.asking.outcome import Consent, Evaluated
 from jointrisk_node.signals.answer import Found
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Evaluator(Protocol):
-    """Evaluates identifiers with the holders: `jointrisk_node.asking.Asker`."""
+    """Evaluates identifiers with the holders: `jointrisk_node.asking.asker.Asker`."""
 
     def epochs(self) -> list[int]:
         """Return the epochs whose group key this node knows, the newest last."""
@@ -52,7 +52,7 @@ class ReplicaState(Protocol):
 
 
 class Entries(Protocol):
-    """What is listed: `jointrisk_node.replica.ReplicaDesk`."""
+    """What is listed: `jointrisk_node.replica.desk.ReplicaDesk`."""
 
     def epochs(self) -> list[int]:
         """Return the epochs that there is a replica of."""

@@ -13,7 +13,7 @@ from jointrisk.rpc.v1 import evaluation_pb2, signal_access_pb2
 from jointrisk.rpc.v1 import signal_pb2 as pb
 from jointrisk.rpc.v1.signal_access_pb2_grpc import NodeAccessOperatorServicer
 from jointrisk.rpc.v1.signal_pb2_grpc import SignalServiceServicer
-from jointrisk_node.asking import Consent
+from jointrisk_node.asking.outcome import Consent
 from jointrisk_node.signals import messages
 from jointrisk_node.signals.access import AccessDesk, Grant, Role
 from jointrisk_node.signals.desk import SignalDesk, Terms
