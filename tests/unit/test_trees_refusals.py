@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def at_level(level: int) -> tuple[list[Lender], Request]:
     return members, work.request()
 
 
-def changed(tree: Tree, **places: tuple[int, object]) -> Tree:
+def changed(tree: Tree, **places: tuple[int, Any]) -> Tree:
     """Return a tree with one value of some arrays changed."""
     arrays = {name: value.copy() for name, value in tree.arrays().items()}
     for name, (place, value) in places.items():
