@@ -124,7 +124,7 @@ def test_a_gain_that_is_too_small_splits_nothing() -> None:
 def test_scores_follow_the_features_direction(direction: int) -> None:
     """Where the contract says up or down, no higher value ever scores the other way; without it some do."""
     features = (PLAN.features[0], FeatureBins("age", PLAN.features[1].cuts, direction=direction), *PLAN.features[2:])
-    plan, loose = BinPlan(features), with_settings(directions=False, depth=4)
+    plan, loose = BinPlan(features), with_settings(depth=4)
     sweep = np.tile(sample(200, seed=3).rows, (13, 1))
     sweep[:, 1] = np.repeat(np.linspace(-3, 3, 13), 200)
 
@@ -132,7 +132,7 @@ def test_scores_follow_the_features_direction(direction: int) -> None:
         scores = grow_forest(WHOLE, settings, plan=plan).log_odds(sweep).reshape(13, 200)
         return np.diff(scores, axis=0) * direction
 
-    kept = steps(with_settings(depth=4))
+    kept = steps(with_settings(directions=True, depth=4))
     assert kept.min() >= -1e-12
     assert kept.max() > 0.01
     assert steps(loose).min() < -0.1

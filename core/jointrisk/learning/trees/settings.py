@@ -34,7 +34,8 @@ class TreeSettings(Settings):
         description="To so many bits a row's gradient and hessian are rounded, at random, before they are added.",
     )
     directions: bool = Field(
-        default=True, description="Whether scores rise or fall with a feature as the feature contract says."
+        default=False,
+        description="Whether scores only rise or only fall with a feature, as the contract says; it costs accuracy.",
     )
     one_hot: int = Field(
         4, ge=0, le=4096, description="A category of no more words splits one off; of more, they are ordered by risk."
