@@ -34,7 +34,7 @@ chunk_bytes = {CHUNK}
 max_message_bytes = {LARGEST}
 """
 _TURNS = 3
-POLICY = '[data]\nsource = ""\n[policy]\ntasks = ["probe"]\nminimum_parties = 1\n'
+POLICY = '[data]\nsource = ""\n[policy]\ntasks = ["probe"]\nminimum_parties = 1\nplain_aggregation = true\n'
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Arena:
     def start_run(self, *members: str, more: str = "", task_settings: str = "") -> str:
         """Start a probe run and return its id."""
         names = ", ".join(f'"{name}"' for name in sorted(members))
-        toml = f'task = "probe"\nmembers = [{names}]\nminimum_members = 1\n{more}\n[task_settings]\n{task_settings}'
+        toml = f'task = "probe"\nmembers = [{names}]\naggregation = "plain"\nminimum_members = 1\n{more}\n[task_settings]\n{task_settings}'
         run_id: str = self.operator("StartRun", pb.StartRunRequest(toml=toml)).run_id
         return run_id
 

@@ -180,5 +180,6 @@ def offer_of(run_id: str, **changed: Any) -> bytes:
         minimum_members=3,
         contract_version=0,
         code_version=code_version(),
+        aggregation="plain",
     )
     return offer.model_copy(update=changed).model_dump_json().encode()

@@ -63,7 +63,7 @@ def add_lender(
     """Let a node join that has this book and policy, and start it."""
     node = federation.add_node(name, join=False)
     quoted = ", ".join(f'"{task}"' for task in tasks)
-    policy = f"[policy]\ntasks = [{quoted}]\nminimum_parties = {minimum_parties}\n"
+    policy = f"[policy]\ntasks = [{quoted}]\nminimum_parties = {minimum_parties}\nplain_aggregation = true\n"
     (node.home / "node.toml").write_text(f'[data]\nsource = "{book or ""}"\n\n{policy}{more_toml}')
     node.environment.update(environment or {})
     node.command("join", federation.invite(name), with_key=True)
@@ -76,5 +76,6 @@ def run_settings(task: str = "default_model", *, members: int = 2, rounds: int =
     table = "\n[task_settings]\nhidden = 4\n" if task == "default_model" else ""
     return (
         f'task = "{task}"\nrounds = {rounds}\nminimum_members = {members}\n'
+        f'aggregation = "{"plain" if members < 3 else "secure"}"\n'
         f'offer_deadline = "60s"\nround_deadline = "60s"\n{more}{table}'
     )

@@ -1,6 +1,7 @@
 """A coordinator's rounds and some nodes' links in one process, over real mutual TLS, with real worker processes."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,17 +9,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc import aio
 
 from jointrisk.errors import NotFoundError
 from jointrisk.federation import certificates as pki
 from jointrisk.federation.names import COORDINATOR, COORDINATOR_SERVER_NAME
 from jointrisk.federation.policy import RunPolicy
+from jointrisk.federation.signing import public_bytes
+from jointrisk.learning.secure_aggregation import Policy
+from jointrisk.masterkey import MasterKey
 from jointrisk.rpc import tls
 from jointrisk.rpc.channel import channel
 from jointrisk.rpc.guard import Guard
 from jointrisk.rpc.server import bind, new_server
-from jointrisk.store import Store
+from jointrisk.store import AuditLog, Store
 from jointrisk.store.connections import make_engine
 from jointrisk_coordinator.runs import tables  # noqa: F401 - the tables have to be known
 from jointrisk_coordinator.runs.control import Federation
@@ -28,6 +33,8 @@ from jointrisk_coordinator.runs.service import TrainingService
 from jointrisk_coordinator.runs.session import StreamSettings, Versions
 from jointrisk_coordinator.runs.supervisor import RunSupervisor
 from jointrisk_coordinator.store import Base
+from jointrisk_node.store.tables import load_tables as node_tables
+from jointrisk_node.sums import SumDesk, SumLedger, SumPolicy
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.link import Link
 from jointrisk_node.training.spool import TaskSpool
@@ -106,7 +113,7 @@ class World:
     members: Sequence[str]
     authority: Pki = field(default_factory=Pki)
     stream: StreamSettings = STREAM
-    policy: RunPolicy = field(default_factory=RunPolicy)
+    policy: RunPolicy = field(default_factory=lambda: RunPolicy(plain_aggregation=True))
     contract: bytes | None = None
     port: int = 0
     present: Office | None = None
@@ -117,7 +124,9 @@ class World:
         home.mkdir(exist_ok=True)
         store, audit = open_test_store(home), RecordedAudit()
         hub = Hub(home / "runs", audit, self.stream, lambda: Versions(1, 1 if self.contract else 0))
-        federation = Federation(lambda: self.members, lambda: 1 if self.contract else 0, self._contract)
+        federation = Federation(
+            lambda: self.members, lambda: 1 if self.contract else 0, self._contract, "test", self.public_keys
+        )
         supervisor = RunSupervisor(hub, RunLedger(store), audit, federation)
         server = new_server(Guard())
         TrainingService(hub, tls.peer).add_to(server)
@@ -132,7 +141,13 @@ class World:
         """Return a node's link, not started."""
         pair = self.authority.pair(name)
         spool = TaskSpool(self.folder / name / "training")
-        gate = Gate(name, lambda: policy or self.policy, lambda: self.members, self._fetch)
+        chosen = policy or self.policy
+        gate = Gate(name, lambda: chosen, lambda: self.members, self._fetch)
+        ledger = self.ledger(name)
+        judge = lambda version: SumPolicy(  # noqa: E731 - an argument
+            Policy("test", version, self.public_keys(), chosen.colluders, chosen.minimum_parties),
+            chosen.statement_cohorts,
+        )
         return Link(
             name,
             lambda: self.channel(pair),
@@ -141,8 +156,25 @@ class World:
             data or {},
             known=lambda: Known(1, 0),
             seen=lambda *_: None,
+            sums=SumDesk(name, judge, ledger, self.identity(name).sign),
             audit=RecordedAudit(),
         )
+
+    def ledger(self, name: str) -> SumLedger:
+        """Return a node's record of secure sums, in its own database."""
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        store = Store(make_engine(f"sqlite:///{home / 'node.db'}"))
+        node_tables().create_all(store.engine)
+        return SumLedger(store, MasterKey(bytes(32)), AuditLog(store))
+
+    def identity(self, name: str) -> Ed25519PrivateKey:
+        """Return a member's identity key, the same whenever it is asked for."""
+        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+
+    def public_keys(self) -> dict[str, bytes]:
+        """Return all members' identity keys."""
+        return {name: public_bytes(self.identity(name)) for name in self.members}
 
     def channel(self, pair: pki.KeyPair) -> aio.Channel:
         """Return a channel to the coordinator."""

@@ -17,7 +17,7 @@ from local_federation import LocalFederation
 from node_at_test import NodeAtTest
 
 NAME = "victim"
-SETTINGS = '[data]\nsource = ""\n[policy]\ntasks = ["probe"]\nminimum_parties = 3\n'
+SETTINGS = '[data]\nsource = ""\n[policy]\ntasks = ["probe"]\nminimum_parties = 3\nplain_aggregation = true\n'
 _WORKER = "jointrisk_node.training.worker"
 _PATIENCE = 30.0
 

@@ -167,6 +167,8 @@ async def _parts(state: StateDir, settings: CoordinatorSettings, key: MasterKey)
         members=lambda: office.history.members,
         contract_version=lambda: contracts.current_version,
         contract=contracts.payload,
+        name=authority.federation,
+        identities=lambda: {name: member.identity_key for name, member in office.history.members.items()},
         publish=lambda run, folder: _publish(models, run, folder),
     )
     loop = asyncio.get_running_loop()

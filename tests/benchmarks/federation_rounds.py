@@ -56,6 +56,8 @@ def _join_all(federation: LocalFederation, sources: Mapping[str, str]) -> None:
 def _join(coordinator: Daemon, node: Daemon, source: str) -> None:
     """Run a node's ``init`` and ``join`` in this process."""
     _command(node, "init", *(("--source", source) if source else ()), with_key=True)
+    with (node.home / "node.toml").open("a") as settings:
+        settings.write("plain_aggregation = true\n")  # goes on with [policy]
     token = json.loads(_command(coordinator, "invite", node.name, "--json"))["token"]
     _command(node, "join", token, with_key=True)
 
@@ -88,7 +90,8 @@ def scratch_folder() -> Iterator[Path]:
 def probe(rounds: int, nodes: int, payload_bytes: int = 4096) -> str:
     """Return the settings of a run that does nothing but carry arrays, in which every node must reply."""
     return (
-        f'task = "probe"\nrounds = {rounds}\nevaluate = false\nminimum_members = {nodes}\nquorum = {nodes}\n'
+        f'task = "probe"\naggregation = "plain"\n'
+        f"rounds = {rounds}\nevaluate = false\nminimum_members = {nodes}\nquorum = {nodes}\n"
         f"[task_settings]\npayload_bytes = {payload_bytes}\n"
     )
 

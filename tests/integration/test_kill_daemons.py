@@ -20,9 +20,12 @@ from local_federation import CommandFailedError, Daemon, LocalFederation, wait_u
 
 pytestmark = pytest.mark.federation
 
+PLAIN = "plain_aggregation = true\n"
+"""Goes on with [policy], with which the file that `init` writes ends."""
 NAMES = ("ash", "birch", "cedar")
 ROUNDS = 4
 COMMON = f"""
+aggregation = "plain"
 rounds = {ROUNDS}
 strategy = "fedadam"
 minimum_members = 3
@@ -49,7 +52,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFedera
         made.coordinator.start()
         made.coordinator.command("contract", "publish", str(CONTRACT))
         for name, lender in zip(NAMES, lenders, strict=True):
-            made.add_node(name, source=str(lender.train), extra_toml="")
+            made.add_node(name, source=str(lender.train), extra_toml=PLAIN)
         made.wait_online()
         yield made
 

@@ -15,9 +15,9 @@ from jointrisk.federation.policy import RunPolicy
 from jointrisk_node.data import DataSettings
 from rounds import World, rounds, until
 
-PROBE = 'task = "probe"\nrounds = 2\n'
+PROBE = 'task = "probe"\naggregation = "plain"\nrounds = 2\n'
 TWO = PROBE + "minimum_members = 2\n"
-PAIR = RunPolicy(minimum_parties=2)
+PAIR = RunPolicy(minimum_parties=2, plain_aggregation=True)
 CONTRACT = Path(__file__).resolve().parents[2] / "deploy" / "contracts" / "gmsc.toml"
 
 
@@ -40,7 +40,7 @@ async def test_refusal_reaches_the_coordinator_with_its_reason(tmp_path: Path) -
 
 async def test_run_with_too_few_participants_fails_and_says_who_and_why(tmp_path: Path) -> None:
     """Nothing is trained."""
-    async with rounds(tmp_path, policy=RunPolicy(minimum_parties=4)) as (_, office, _links):
+    async with rounds(tmp_path, policy=RunPolicy(minimum_parties=4, plain_aggregation=True)) as (_, office, _links):
         run = await office.follow(await office.supervisor.start(PROBE))
     assert run.state == "failed"
     assert run.detail.startswith("0 of at least 3 members accepted. alder: refused: policy rule")
@@ -121,7 +121,7 @@ async def test_node_whose_data_breaks_the_contract_does_not_train(tmp_path: Path
     links = [world.link(name, data=sources[name].model_dump(mode="json")) for name in world.members]
     for link in links:
         await link.start()
-    run = await office.follow(await office.supervisor.start("rounds = 2\nminimum_members = 2\n"))
+    run = await office.follow(await office.supervisor.start('rounds = 2\naggregation = "plain"\nminimum_members = 2\n'))
     await asyncio.gather(*(link.stop(0) for link in links))
     await office.stop()
     assert run.state == "done", run.detail

@@ -15,6 +15,7 @@ from rounds import Office, World, rounds, until
 ROUNDS = 5
 PROBE = f"""
 task = "probe"
+aggregation = "plain"
 strategy = "fedadam"
 rounds = {ROUNDS}
 rejoin_grace = "20s"
@@ -101,7 +102,7 @@ async def test_member_that_leaves_is_missing_and_may_come_back(tmp_path: Path) -
     settings = PROBE.replace('rejoin_grace = "20s"', 'rejoin_grace = "300ms"')
     settings = settings.replace("quorum = 3", "quorum = 2").replace("minimum_members = 3", "minimum_members = 2")
     settings = settings.replace(f"rounds = {ROUNDS}", "rounds = 12")
-    policy = RunPolicy(minimum_parties=2)
+    policy = RunPolicy(minimum_parties=2, plain_aggregation=True)
     async with rounds(tmp_path, policy=policy) as (world, office, links):
         run_id = await office.supervisor.start(settings)
         await _round_done(office, run_id, 2)

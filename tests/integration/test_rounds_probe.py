@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rounds import rounds
 
-PROBE = 'task = "probe"\nrounds = 3\nrejoin_grace = "5s"\n'
+PROBE = 'task = "probe"\naggregation = "plain"\nrounds = 3\nrejoin_grace = "5s"\n'
 
 
 async def test_a_probe_run_ends_with_every_member_in_every_round(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from rounds import World, rounds
 
 RUN = """
 task = "probe"
+aggregation = "plain"
 strategy = "fedadam"
 rounds = 8
 quorum = 3

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.federation, pytest.mark.slow]
 
 MEMBERS = tuple(f"lender-{number}" for number in range(1, 6))
 ROUNDS = 3
-TOML = f"rounds = {ROUNDS}\nquorum = 5\n"
+TOML = f'aggregation = "plain"\nrounds = {ROUNDS}\nquorum = 5\n'
 
 
 def dirichlet_parts(labels: NDArray[np.uint8], parties: int, seed: int) -> NDArray[np.intp]:
@@ -87,7 +87,7 @@ def _by_nodes(books: dict[str, Path], root: Path) -> tuple[FeatureContract, Trai
         federation.coordinator.start()
         federation.coordinator.command("contract", "publish", str(CONTRACT))
         for name in MEMBERS:
-            federation.add_node(name, source=str(books[name]))
+            federation.add_node(name, source=str(books[name]), extra_toml="plain_aggregation = true")
         federation.wait_online()
         run = federation.run(TOML)
         assert (run["state"], run["rounds_done"]) == ("done", ROUNDS), run["detail"]

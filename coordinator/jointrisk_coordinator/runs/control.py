@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import structlog
 
 from jointrisk.errors import JointriskError, UnavailableError
 from jointrisk.worker_process import WorkerProcess, where
-from jointrisk_coordinator.runs.conversation import WORKER, Conversation, Ended
+from jointrisk_coordinator.runs.conversation import WORKER, Conversation, Ended, Parties
 from jointrisk_coordinator.runs.hub import Audit, Hub
 from jointrisk_coordinator.runs.ledger import ParticipantView, RunLedger, RunView
 from jointrisk_coordinator.runs.offers import Mailbox, OfferPhase
@@ -31,12 +31,16 @@ class Federation:
         members: the roster's members.
         contract_version: version of the published feature contract, 0 for none.
         contract: returns the canonical payload of a version. Raises NotFoundError.
+        name: the federation's name.
+        identities: the members' identity keys, 32 bytes each.
         publish: told of a run that is done, and of its folder, before its end is written down; may be told again.
     """
 
     members: Callable[[], Collection[str]]
     contract_version: Callable[[], int]
     contract: Callable[[int], bytes]
+    name: str = "local"
+    identities: Callable[[], Mapping[str, bytes]] = dict
     publish: Callable[[RunView, Path], None] = lambda _run, _folder: None
 
 
@@ -152,7 +156,7 @@ class RunControl:
             await asyncio.gather(writer, return_exceptions=True)
         await asyncio.to_thread(self._ledger.fix_participants, self.run_id, answers)
         if not enough:
-            return Ended("failed", _too_few(answers, run.settings.minimum_members))
+            return Ended("failed", _too_few(answers, run.settings.fewest_members))
         self.show("", "")
         return None
 
@@ -168,7 +172,8 @@ class RunControl:
 
     async def _with_worker(self, run: RunView) -> tuple[Ended | None, bool]:
         contract = await self._contract(run)
-        talk = Conversation(run, self._hub, self._ledger, self._mailbox, contract, self.show)
+        parties = Parties(self._federation.name, await asyncio.to_thread(self._federation.identities))
+        talk = Conversation(run, self._hub, self._ledger, self._mailbox, contract, parties, self.show)
         worker = await WorkerProcess.spawn(WORKER)
         log.info("run.worker_started", run_id=self.run_id, pid=worker.pid, rounds_done=run.rounds_done)
         try:

@@ -6,7 +6,7 @@ and only then does the worker go on.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,19 @@ class Ended:
     detail: str
 
 
+@dataclass(frozen=True)
+class Parties:
+    """Who the members are to each other.
+
+    Attributes:
+        federation: its name.
+        identities: the members' identity keys.
+    """
+
+    federation: str
+    identities: Mapping[str, bytes]
+
+
 class Conversation:
     """One worker process from its start to its end.
 
@@ -39,6 +52,7 @@ class Conversation:
         ledger: the database.
         mailbox: the run's answers.
         contract: the feature contract's payload; None when the task needs none.
+        parties: the federation and its members' keys.
         changed: told when a round is complete, or whom the run waits for: state and detail for people.
     """
 
@@ -49,6 +63,7 @@ class Conversation:
         ledger: RunLedger,
         mailbox: Mailbox,
         contract: bytes | None,
+        parties: Parties,
         changed: Callable[[str, str], None],
     ) -> None:
         self._run = run
@@ -56,6 +71,7 @@ class Conversation:
         self._ledger = ledger
         self._mailbox = mailbox
         self._contract = contract
+        self._parties = parties
         self._changed = changed
         self._folder = hub.runs_folder / run.run_id
         self._out = self._folder / "out"
@@ -84,9 +100,16 @@ class Conversation:
             "settings": self._run.settings.model_dump(mode="json"),
             "members": self._run.accepted,
             "contract": None if self._contract is None else self._contract.decode(),
+            "contract_version": self._run.contract_version,
+            "federation": self._parties.federation,
+            "identities": self._identities(),
             "rounds_done": self._run.rounds_done,
             "arrays_sha256": self._run.arrays_sha256,
         }
+
+    def _identities(self) -> dict[str, str]:
+        known = self._parties.identities
+        return {member: known[member].hex() for member in self._run.accepted if member in known}
 
     async def _forward(self, worker: WorkerProcess) -> None:
         while True:
@@ -158,4 +181,5 @@ def _round(said: dict[str, Any]) -> RoundView:
         metrics=said["metrics"],
         attempts=said["attempts"],
         arrays_sha256=said["arrays_sha256"],
+        guarantee=said["guarantee"],
     )

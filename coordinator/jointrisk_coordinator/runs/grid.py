@@ -3,12 +3,12 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jointrisk import durable
 from jointrisk.errors import InvalidInputError, JointriskError
-from jointrisk.learning.aggregation import Collected
+from jointrisk.learning.aggregation import Check, Collected
 from jointrisk.learning.flower import Error, Grid, Message, RecordDict, Run, decode, encode
 from jointrisk.transfer import message_id
 from jointrisk.worker_process import Line
@@ -96,14 +96,27 @@ class WorkerGrid(Grid):
         self._place = place
         self._steps.clear()
 
-    def collect(self, messages: Sequence[Message], check: Callable[[RecordDict], None]) -> Collected:
+    @property
+    def round(self) -> int:
+        """The round that the next messages belong to."""
+        return self._place.round
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The participants' numbers."""
+        return {member: number for number, member in self._names.items()}
+
+    def collect(
+        self, messages: Sequence[Message], check: Check, *, quorum: int | None = None, label: str = ""
+    ) -> Collected:
         """Send messages and wait as the run's rules say; see :class:`jointrisk.learning.aggregation.Cohort`."""
-        pending = dict(zip(self._send(messages), messages, strict=True))
+        rules = self._rules if quorum is None else replace(self._rules, quorum=quorum)
+        pending = dict(zip(self._send(messages, label), messages, strict=True))
         replies, failures, began = _Replies(), dict[str, str](), self._monotonic()
         while True:
             now, names = self._monotonic(), self._names_of(pending.values())
             away = {name: since for name in names if (since := self._line.away_since.get(name)) is not None}
-            decision = decide(self._rules, good=len(replies), pending=names, away_since=away, began=began, now=now)
+            decision = decide(rules, good=len(replies), pending=names, away_since=away, began=began, now=now)
             if decision.verdict is not Verdict.WAIT:
                 break
             self._say_waiting(away)
@@ -137,12 +150,12 @@ class WorkerGrid(Grid):
         self._asked.update(zip(ids, messages, strict=True))
         return ids
 
-    def _send(self, messages: Sequence[Message]) -> list[str]:
+    def _send(self, messages: Sequence[Message], label: str = "") -> list[str]:
         lines, contents = [], dict[int, tuple[str, int]]()
         for message in messages:
             if id(message.content) not in contents:
                 contents[id(message.content)] = self._write(message.content)
-            lines.append(self._ask_line(message, *contents[id(message.content)]))
+            lines.append(self._ask_line(message, *contents[id(message.content)], label))
         for kind in {line["kind"] for line in lines}:
             self._steps[kind] = self._steps.get(kind, 0) + 1
         self._line.ask(lines)
@@ -180,16 +193,17 @@ class WorkerGrid(Grid):
         message: Message,
         replies: _Replies,
         failures: dict[str, str],
-        check: Callable[[RecordDict], None],
+        check: Check,
     ) -> None:
         number = message.metadata.dst_node_id
+        name = self._names[number]
         if answer["reply"] is None:
-            failures[self._names[number]] = f"{answer['code']}: {answer['reason']}"
+            failures[name] = f"{answer['code']}: {answer['reason']}"
             return
         try:
-            replies.take(number, Path(answer["reply"]), check)
+            replies.take(number, Path(answer["reply"]), lambda reply: check(name, reply))
         except JointriskError as error:
-            failures[self._names[number]] = f"{error.code}: {error.message}"
+            failures[name] = f"{error.code}: {error.message}"
 
     def _names_of(self, messages: Iterable[Message]) -> list[str]:
         return [self._names[message.metadata.dst_node_id] for message in messages]
@@ -210,11 +224,13 @@ class WorkerGrid(Grid):
             scratch.replace(path)
         return name, len(data)
 
-    def _ask_line(self, message: Message, digest: str, size: int) -> Line:
+    def _ask_line(self, message: Message, digest: str, size: int, label: str) -> Line:
         kind, member = message.metadata.message_type, self._names[message.metadata.dst_node_id]
         at = self._place
+        where = (at.attempt, kind) if not label else (0, f"{kind}/{label}")
+        step = 0 if label else self._steps.get(kind, 0)
         return {
-            "message_id": message_id(self._run_id, at.round, at.attempt, kind, member, self._steps.get(kind, 0)),
+            "message_id": message_id(self._run_id, at.round, *where, member, step),
             "member_id": member,
             "round": at.round,
             "base_round": max(at.round - 1, 0),

@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -40,6 +41,8 @@ class RoundView:
     metrics: dict[str, float]
     attempts: int
     arrays_sha256: str
+    guarantee: dict[str, Any] = field(default_factory=dict)
+    """What protected the members' replies in training: `jointrisk.learning.aggregation.Guarantee` as JSON data."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ def _round_row(run_id: str, done: RoundView) -> RoundRow:
         metrics=json.dumps(finite),
         attempts=done.attempts,
         arrays_sha256=done.arrays_sha256,
+        guarantee=json.dumps(done.guarantee),
     )
 
 
@@ -233,4 +237,5 @@ def _round_view(row: RoundRow) -> RoundView:
         metrics=json.loads(row.metrics),
         attempts=row.attempts,
         arrays_sha256=row.arrays_sha256,
+        guarantee=json.loads(row.guarantee),
     )

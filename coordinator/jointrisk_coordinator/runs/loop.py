@@ -111,8 +111,10 @@ class RoundLoop:
                 "metrics": outcome.metrics,
                 "attempts": attempts,
                 "arrays_sha256": arrays_sha256,
+                "guarantee": outcome.trained.guarantee.as_json(),
             }
         )
+        self._aggregation.forget(number)
         checkpoints.prune(self._checkpoints, {number, number - 1} | ({after.best.number} if after.best else set()))
         return after
 
@@ -136,7 +138,8 @@ class RoundLoop:
         """Return the round's outcome, or why each missing member is missing."""
         arrays = before.arrays
         messages = self._strategy.configure_train(number, arrays, self._config(before), self._grid)
-        trained = self._aggregation.mean(self._grid, sorted(messages, key=lambda m: m.metadata.dst_node_id))
+        messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
+        trained = self._aggregation.mean(self._grid, messages, self._task.train_metrics)
         if trained.reply is None:
             return trained.failures
         made, metrics = self._strategy.aggregate_train(number, [trained.reply])
@@ -158,7 +161,7 @@ class RoundLoop:
         messages = self._strategy.configure_evaluate(number, arrays, self._config(before), self._grid)
         messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
         if self._task.evaluation is None:
-            return self._aggregation.mean(self._grid, messages)
+            return self._aggregation.mean(self._grid, messages, self._task.evaluate_metrics)
         return self._aggregation.sum(self._grid, messages, self._task.evaluation)
 
     def _evaluation(self, number: int, evaluated: Aggregate | None) -> dict[str, float]:

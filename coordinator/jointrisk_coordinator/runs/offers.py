@@ -36,6 +36,8 @@ def offer_of(run: RunView) -> RunOffer:
         minimum_members=max(settings.minimum_members, settings.quorum),
         contract_version=run.contract_version,
         code_version=code_version(),
+        aggregation=settings.aggregation,
+        colluders=settings.colluders,
     )
 
 

@@ -9,6 +9,9 @@ from jointrisk.federation.policy import MemberName
 from jointrisk.settings import Duration, Settings
 from jointrisk_coordinator.runs.quorum import Rules
 
+FEWEST_IN_SECURE_SUMS = 3
+"""Of two members each would know the other's part from the sum."""
+
 
 class RunSettings(Settings):
     """What a run is asked to do. Every key has a default, so that an empty file starts a sensible run."""
@@ -29,6 +32,18 @@ class RunSettings(Settings):
     members: tuple[MemberName, ...] = Field((), description="Who is asked; empty: every member of the roster.")
     minimum_members: int = Field(
         3, ge=1, le=1000, description="The fewest members whose replies may make up one aggregate."
+    )
+    aggregation: Literal["secure", "plain"] = Field(
+        "secure",
+        description='"secure": the coordinator sees sums of at least three members and nothing else; "plain": it sees '
+        "every member's reply, where every member's policy allows that.",
+    )
+    colluders: int | None = Field(
+        None,
+        ge=0,
+        le=98,
+        description="How many members may be one with the coordinator without learning another one's part; not given: "
+        "a third, or more where that costs no dropout (docs/protocol.md 6.1).",
     )
     quorum: int = Field(
         0,
@@ -53,10 +68,20 @@ class RunSettings(Settings):
     retries: int = Field(3, ge=0, le=1000, description="How often one round is begun afresh.")
     retry_pause: Duration = Field(timedelta(seconds=2), description="How long to wait before that.")
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether the coordinator sees sums only."""
+        return self.aggregation == "secure"
+
+    @property
+    def fewest_members(self) -> int:
+        """The fewest members that have to accept."""
+        return max(self.minimum_members, FEWEST_IN_SECURE_SUMS if self.is_secure else 1)
+
     def offer_rules(self) -> Rules:
         """Return how long members are waited for before the first round."""
         grace = self.rejoin_grace.total_seconds()
-        return Rules(self.minimum_members, self.offer_deadline.total_seconds(), grace, hear_all=True)
+        return Rules(self.fewest_members, self.offer_deadline.total_seconds(), grace, hear_all=True)
 
     def round_rules(self, participants: int) -> Rules:
         """Return how long participants are waited for in a round, ``participants`` being how many there are."""

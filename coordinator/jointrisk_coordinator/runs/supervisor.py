@@ -15,7 +15,7 @@ from jointrisk.settings import parse_toml
 from jointrisk_coordinator.runs.control import Federation, RunControl
 from jointrisk_coordinator.runs.hub import Audit, Hub
 from jointrisk_coordinator.runs.ledger import RunLedger, RunView
-from jointrisk_coordinator.runs.settings import RunSettings
+from jointrisk_coordinator.runs.settings import FEWEST_IN_SECURE_SUMS, RunSettings
 
 log = structlog.get_logger()
 
@@ -176,6 +176,12 @@ class RunSupervisor:
         if strangers:
             raise InvalidInputError(f"members: not in the roster: {', '.join(strangers)}")
         members = sorted(settings.members or known)
+        if settings.is_secure and len(members) < FEWEST_IN_SECURE_SUMS:
+            raise ConflictError(
+                f"aggregation: a secure sum takes at least {FEWEST_IN_SECURE_SUMS} members, there are {len(members)}",
+                remedy='Invite more members; or set aggregation = "plain", if every member\'s policy says '
+                "plain_aggregation = true: the coordinator then sees each member's part.",
+            )
         if len(members) < settings.minimum_members:
             raise ConflictError(
                 f"minimum_members: at least {settings.minimum_members} members are wanted, there are {len(members)}",

@@ -54,3 +54,5 @@ class RoundRow(Base):
     """JSON object, name to number."""
     attempts: Mapped[int]
     arrays_sha256: Mapped[str]
+    guarantee: Mapped[str] = mapped_column(Text, default="{}", server_default="{}")
+    """JSON object: what protected the members' replies."""

@@ -3,6 +3,7 @@
 import tomli_w
 
 from jointrisk.clock import rfc3339
+from jointrisk.learning.guarantee import Guarantee
 from jointrisk.rpc.v1 import coordinator_operator_pb2 as pb
 from jointrisk_coordinator.runs.ledger import RoundView, RunView
 from jointrisk_coordinator.runs.settings import RunSettings
@@ -39,7 +40,23 @@ def _round(one: RoundView) -> pb.Round:
         metrics=one.metrics,
         attempts=one.attempts,
         arrays_sha256=one.arrays_sha256,
+        guarantee=_in_words(Guarantee.from_json(one.guarantee), one),
+        guarantee_figures=pb.Guarantee(**one.guarantee),
     )
+
+
+def _in_words(kept: Guarantee, one: RoundView) -> str:
+    """Say what protected the members' replies in training."""
+    if kept.mode != "secure":
+        return "plain: the coordinator saw every member's reply"
+    said = (
+        f"secure: the coordinator saw the sum of {len(one.members)} of {kept.members} members' parts, no single one, "
+        f"unless more than {kept.colluders} others help it; {kept.threshold} signed who is in it, fewer than "
+        f"{max(kept.minimum, kept.threshold)} would have given nothing"
+    )
+    gone = [f"{member} dropped out at {step}" for member, step in sorted(kept.dropped.items())]
+    gone += [f"{member} left after its part was in" for member in kept.silent]
+    return "; ".join([said, *gone])
 
 
 def _in_force(settings: RunSettings) -> str:

@@ -4,6 +4,7 @@ Started by the daemon as ``python -m jointrisk_coordinator.runs.worker``. It can
 not committed is computed again, from the last complete round and from replies that the daemon kept.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,20 @@ from jointrisk import durable
 from jointrisk.errors import JointriskError
 from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.learning import checkpoint as checkpoints
-from jointrisk.learning.aggregation import PlainAggregation
-from jointrisk.learning.bundle import Facts, write_unsigned
+from jointrisk.learning.aggregation import Aggregation, PlainAggregation
+from jointrisk.learning.bundle import Facts, Privacy, write_unsigned
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
 from jointrisk.learning.code_version import code_version
 from jointrisk.learning.flower import act_as, values
+from jointrisk.learning.secure_aggregation.parameters import Parameters
+from jointrisk.learning.secure_runs import SecureAggregation, Sitting
 from jointrisk.learning.strategies import make_strategy
 from jointrisk.learning.tasks import Task, load_task, task_settings
 from jointrisk.worker_process import Line, Pipe, claim_folder, claim_pipe, where
 from jointrisk_coordinator.runs.daemon_line import DaemonLine
 from jointrisk_coordinator.runs.grid import WorkerGrid
 from jointrisk_coordinator.runs.loop import RoundLoop
+from jointrisk_coordinator.runs.notebook import FolderNotebook
 from jointrisk_coordinator.runs.preparing import Preparation
 from jointrisk_coordinator.runs.settings import RunSettings
 
@@ -53,7 +57,7 @@ def _serve(pipe: Pipe, start: Line) -> str:
     task = load_task(settings.task)
     contract = None if start["contract"] is None else contract_from_payload(start["contract"].encode())
     members: dict[str, int] = start["members"]
-    line, seam = DaemonLine(pipe), PlainAggregation()
+    line, seam = DaemonLine(pipe), _seam(settings, start, folder)
     grid = WorkerGrid(line, start["run_id"], members, folder / "out", settings.round_rules(len(members)))
     strategy = make_strategy(settings.strategy, settings.strategy_settings, len(members))
     loop = RoundLoop(settings, task, strategy, seam, grid, folder, line.commit)
@@ -63,8 +67,35 @@ def _serve(pipe: Pipe, start: Line) -> str:
         beginning = _beginning(settings, task, contract, Preparation(settings, seam, grid, folder))
     last = loop.run(beginning)
     best = loop.best(last)
-    _leave_model(folder, settings, task, contract, last, best)
+    _leave_model(folder, settings, task, contract, last, best, _privacy(settings, len(members)))
     return f"{last.number} rounds" + (f", the best was round {best.number}" if last.best else "")
+
+
+def _seam(settings: RunSettings, start: Line, folder: Path) -> Aggregation:
+    """Return how replies become one.
+
+    Raises:
+        RuleError: so many members cannot be protected.
+    """
+    if not settings.is_secure:
+        return PlainAggregation()
+    identities = {member: bytes.fromhex(key) for member, key in start["identities"].items()}
+    numbers = {member: number for member, number in start["members"].items() if member in identities}
+    sitting = Sitting(
+        federation=start["federation"],
+        run=start["run_id"],
+        contract_version=start["contract_version"],
+        numbers=numbers,
+        identities=identities,
+        parameters=parameters_of(settings, len(numbers)),
+    )
+    return SecureAggregation(
+        sitting,
+        FolderNotebook(folder),
+        randomness=os.urandom,
+        patience=settings.retries,
+        pause=settings.retry_pause.total_seconds(),
+    )
 
 
 def _beginning(
@@ -77,6 +108,33 @@ def _beginning(
     return Checkpoint(0, arrays, RandomState.seeded(settings.run_seed), prepared=prepared)
 
 
+def parameters_of(settings: RunSettings, members: int) -> Parameters:
+    """Return the numbers of secure sums of so many members.
+
+    Raises:
+        RuleError: there are none that protect a member.
+    """
+    f = settings.colluders
+    chosen = Parameters.usual(members) if f is None else Parameters.choose(members, f)
+    minimum = max(chosen.minimum, settings.minimum_members, settings.quorum)
+    parameters = Parameters(members, chosen.colluders, chosen.threshold, minimum)
+    parameters.check()
+    return parameters
+
+
+def _privacy(settings: RunSettings, members: int) -> Privacy:
+    if not settings.is_secure:
+        return Privacy()
+    numbers = parameters_of(settings, members)
+    return Privacy(
+        aggregation="secure",
+        members=numbers.parties,
+        colluders=numbers.colluders,
+        threshold=numbers.threshold,
+        minimum=numbers.minimum,
+    )
+
+
 def _leave_model(
     folder: Path,
     settings: RunSettings,
@@ -84,6 +142,7 @@ def _leave_model(
     contract: FeatureContract | None,
     last: Checkpoint,
     best: Checkpoint,
+    privacy: Privacy,
 ) -> None:
     """Leave the best round's model for the daemon to sign, where the task makes one."""
     model = task.model(task_settings(settings.task, settings.task_settings), last.prepared)
@@ -101,6 +160,7 @@ def _leave_model(
         rounds=last.number,
         best_round=best.number,
         code_version=code_version(),
+        privacy=privacy,
     )
     write_unsigned(folder, facts, {name: values(array).astype(np.float32) for name, array in best.arrays.items()})
 

@@ -4,7 +4,7 @@ Pure: an offer and a policy in, nothing or a refusal that names its rule out. Th
 """
 
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -30,6 +30,24 @@ class RunPolicy(Settings):
     minimum_parties: int = Field(
         3, ge=1, le=100, description="The fewest members, this node included, whose replies may make up one aggregate."
     )
+    colluders: int = Field(
+        1,
+        ge=0,
+        le=98,
+        description="So many other members may be one with the coordinator and still learn nothing but sums of this "
+        "node's part; a run that provides for fewer is refused.",
+    )
+    plain_aggregation: bool = Field(
+        default=False,
+        description="Whether this node takes part in runs in which the coordinator sees its part, not only sums.",
+    )
+    statement_cohorts: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="For how many different sets of members this node answers the same question about the same model "
+        "and the same rows. From two sums that differ in one member follows that member's part.",
+    )
     code_version: str | tuple[str, ...] = Field(
         SAME,
         description='Training code at the coordinator: "same" as installed here, "any", or a list of versions.',
@@ -50,6 +68,8 @@ class RunOffer(Settings):
         minimum_members: the fewest members whose replies make up one aggregate.
         contract_version: the feature contract; 0 for a task that needs none.
         code_version: the training code that the coordinator runs.
+        aggregation: "secure": the coordinator asks for nothing but secure sums; "plain": it sees every reply.
+        colluders: how many members secure sums provide for; None where that follows from how many take part.
     """
 
     run_id: RunId
@@ -62,6 +82,8 @@ class RunOffer(Settings):
     minimum_members: int = Field(ge=1)
     contract_version: int = Field(ge=0)
     code_version: str
+    aggregation: Literal["secure", "plain"] = "secure"
+    colluders: int | None = Field(None, ge=0)
 
     @field_validator("members")
     @classmethod
@@ -99,6 +121,7 @@ def decide(
     offer.number_of(member_id)
     _check_task(policy, offer)
     _check_parties(policy, offer, known_members)
+    _check_aggregation(policy, offer)
     _check_code(policy, offer, code_version)
 
 
@@ -123,6 +146,20 @@ def _check_parties(policy: RunPolicy, offer: RunOffer, known_members: Collection
         f"offered are {offer.minimum_members}{unknown}",
         remedy='Start the run with a larger "minimum_members", among approved members.',
     )
+
+
+def _check_aggregation(policy: RunPolicy, offer: RunOffer) -> None:
+    if offer.aggregation == "plain" and not policy.plain_aggregation:
+        raise RefusedError(
+            'policy rule "plain_aggregation": allowed are secure sums; offered is that the coordinator sees every part',
+            remedy='Start the run with aggregation = "secure", or set plain_aggregation in the node\'s run policy.',
+        )
+    if offer.aggregation == "secure" and offer.colluders is not None and offer.colluders < policy.colluders:
+        raise RefusedError(
+            f'policy rule "colluders": secure sums have to provide for {policy.colluders}; offered are '
+            f"{offer.colluders}",
+            remedy='Start the run with a larger "colluders".',
+        )
 
 
 def _check_code(policy: RunPolicy, offer: RunOffer, code_version: str) -> None:

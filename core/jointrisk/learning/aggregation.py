@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from jointrisk.errors import InvalidInputError
 from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, RecordDict, pack, values
+from jointrisk.learning.guarantee import Guarantee
 
 WEIGHT = "num-examples"
 """The metric that says how much a reply weighs: how many rows it stands for."""
@@ -27,6 +28,10 @@ _BLOCK = 1 << 17
 
 Form = Mapping[str, tuple[tuple[int, ...], str]]
 """Names of arrays, their shapes and types."""
+Ranges = Mapping[str, tuple[float, float]]
+"""Names of metrics, and the least and the greatest value that they are averaged with."""
+Check = Callable[[str, RecordDict], None]
+"""Given a member and its reply, raises a JointriskError when the reply cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,25 @@ class Collected:
 class Cohort(Protocol):
     """The members of a run, as the seam reaches them."""
 
-    def collect(self, messages: Sequence[Message], check: Callable[[RecordDict], None]) -> Collected:
+    @property
+    def round(self) -> int:
+        """The round that the next messages belong to, 0 before the first."""
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The members' numbers."""
+
+    def collect(
+        self, messages: Sequence[Message], check: Check, *, quorum: int | None = None, label: str = ""
+    ) -> Collected:
         """Send one message to each member and wait as long as the run's rules say.
 
         Args:
             messages: in the order of the members' numbers.
-            check: raises InvalidInputError for a reply that cannot be used; it then counts as a failure.
+            check: a reply for which it raises counts as a failure.
+            quorum: how many usable replies are enough; the run's rules say so otherwise.
+            label: what the messages belong to, where that outlives attempts: the same message under the same label is
+                the same task. Otherwise round, attempt and kind say that.
         """
 
 
@@ -67,19 +85,27 @@ class Aggregate:
         members: whose replies are in it.
         missing: those asked whose are not.
         failures: member to why.
+        guarantee: what protected the members' replies.
     """
 
     reply: Message | None
     members: tuple[str, ...]
     missing: tuple[str, ...]
     failures: Mapping[str, str] = field(default_factory=dict)
+    guarantee: Guarantee = field(default_factory=Guarantee)
 
 
 class Aggregation(Protocol):
     """How replies become one."""
 
-    def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
-        """Ask every member and return the weighted mean of arrays and metrics as one reply."""
+    def mean(self, cohort: Cohort, messages: Sequence[Message], ranges: Ranges) -> Aggregate:
+        """Ask every member and return the weighted mean of arrays and metrics as one reply.
+
+        Args:
+            cohort: the members.
+            messages: one for each.
+            ranges: of the task's metrics; a secure sum has no others, and clips them.
+        """
 
     def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
         """Ask every member and return the sum of arrays as one reply.
@@ -90,17 +116,27 @@ class Aggregation(Protocol):
             form: what a reply holds; arrays of int64 or float64, no value below zero.
         """
 
+    def forget(self, number: int) -> None:
+        """Delete what was kept of the rounds up to this one: it is complete."""
+
 
 class PlainAggregation:
     """The coordinator sees every reply and computes the mean itself."""
 
-    def mean(self, cohort: Cohort, messages: Sequence[Message]) -> Aggregate:
-        """See :class:`Aggregation`. Summed in the order of the members' numbers: same replies, same bits."""
+    def mean(self, cohort: Cohort, messages: Sequence[Message], ranges: Ranges) -> Aggregate:
+        """See :class:`Aggregation`. All metrics are averaged.
+
+        Summed in the order of the members' numbers: same replies, same bits.
+        """
+        del ranges
         return _aggregate(cohort, messages, Expectation.of(messages[0]), weighted_mean)
 
     def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
         """See :class:`Aggregation`. Summed in the order of the members' numbers, as means are."""
         return _aggregate(cohort, messages, Expectation(form, summands=True), total)
+
+    def forget(self, number: int) -> None:
+        """Nothing is kept."""
 
 
 def _aggregate(
@@ -109,7 +145,7 @@ def _aggregate(
     expectation: "Expectation",
     combine: Callable[[Sequence[Callable[[], RecordDict]]], RecordDict],
 ) -> Aggregate:
-    collected = cohort.collect(messages, expectation.check)
+    collected = cohort.collect(messages, lambda _, reply: expectation.check(reply))
     reply = Message(combine(collected.replies), reply_to=messages[0]) if collected.enough else None
     return Aggregate(reply, collected.members, tuple(sorted(collected.failures)), collected.failures)
 

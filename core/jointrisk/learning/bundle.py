@@ -55,11 +55,19 @@ class Privacy(Document):
     """What protected the members' parts while the model was made.
 
     Attributes:
-        aggregation: "plain": the coordinator saw every member's update.
+        aggregation: "plain": the coordinator saw every member's update; "secure": it saw sums of them.
+        members: how many took part in secure sums; 0 in plain ones, as are the next three.
+        colluders: so many of them may be one with the coordinator.
+        threshold: so many sign who is in a sum.
+        minimum: the fewest members in a sum.
         differential_privacy: "none", or what guarantee holds.
     """
 
     aggregation: str = "plain"
+    members: Count = 0
+    colluders: Count = 0
+    threshold: Count = 0
+    minimum: Count = 0
     differential_privacy: str = "none"
 
 

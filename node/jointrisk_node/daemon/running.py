@@ -10,6 +10,7 @@ import structlog
 
 from jointrisk import __version__
 from jointrisk.clock import utc_now
+from jointrisk.learning.secure_aggregation import Policy
 from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc.guard import Guard
@@ -41,6 +42,7 @@ from jointrisk_node.scoring.scale import Scale
 from jointrisk_node.scoring.service import ScoreServicer
 from jointrisk_node.scoring.warm import ScoringDesk
 from jointrisk_node.settings import NodeSettings
+from jointrisk_node.sums import SumDesk, SumLedger, SumPolicy
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.link import Link
 from jointrisk_node.training.spool import TaskSpool
@@ -174,6 +176,13 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         membership.require_fresh()
         return list(membership.trusted())
 
+    def sum_policy(contract_version: int) -> SumPolicy:
+        membership.require_fresh()
+        pinned = {name: member.identity_key for name, member in membership.trusted().items()}
+        policy = settings.policy
+        judge = Policy(membership.federation, contract_version, pinned, policy.colluders, policy.minimum_parties)
+        return SumPolicy(judge, policy.statement_cohorts)
+
     gate = Gate(membership.member_id, lambda: settings.policy, trusted_members, desk.payload)
     link = Link(
         membership.member_id,
@@ -183,6 +192,7 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
         settings.data.model_dump(mode="json"),
         known=news.known,
         seen=news.seen,
+        sums=SumDesk(membership.member_id, sum_policy, SumLedger(store, key, audit), keys.identity().sign),
         audit=audit,
     )
     membership_link = MembershipLink(membership, channel.membership)

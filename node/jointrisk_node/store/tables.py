@@ -16,6 +16,7 @@ TABLE_MODULES: Final[tuple[str, ...]] = (
     "jointrisk_node.membership.tables",
     "jointrisk_node.models.tables",
     "jointrisk_node.signals.tables",
+    "jointrisk_node.sums.tables",
 )
 """Every module with tables on ``Base``, such as ``jointrisk_node.joining``; a new one is added here."""
 

@@ -22,6 +22,7 @@ from jointrisk.errors import (
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.worker_process import where
+from jointrisk_node.sums import SumDesk
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.record import Audit, TrainingRecord
 from jointrisk_node.training.spool import HeldTask, TaskSpool
@@ -50,6 +51,7 @@ class Link:
         data: the data settings, for workers.
         known: versions of roster and contract that this node has.
         seen: told which versions the coordinator calls current.
+        sums: the node's part in secure sums.
         audit: told of runs, and of rules that the coordinator breaks.
         clock: time of day, for people.
         rng: spreads reconnections.
@@ -65,6 +67,7 @@ class Link:
         *,
         known: Callable[[], Known],
         seen: VersionsSeen,
+        sums: SumDesk,
         audit: Audit,
         clock: Clock = utc_now,
         rng: random.Random | None = None,
@@ -78,7 +81,7 @@ class Link:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._stream: NodeStream | None = None
         self._record = TrainingRecord(audit, clock)
-        self._workers = Workers(spool, gate, data, self._answered, self._record)
+        self._workers = Workers(spool, gate, data, self._answered, self._record, sums)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self.connected = False

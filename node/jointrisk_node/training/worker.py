@@ -10,15 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jointrisk import durable
 from jointrisk.errors import ClientFailedError, DataBreachError, JointriskError
 from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.federation.policy import RunOffer
 from jointrisk.learning.encoding import with_buckets
-from jointrisk.learning.flower import ClientApp, Context, act_as, decode, encode, instruction, run_number
+from jointrisk.learning.flower import Context, Message, act_as, decode, encode, instruction, run_number
+from jointrisk.learning.secure_runs import SecureMod, asked_kind, is_secure
 from jointrisk.learning.tasks import Assignment, MemberData, load_task, task_settings
 from jointrisk.worker_process import Line, Pipe, claim_folder, claim_pipe, where
 from jointrisk_node.training import client_state
+from jointrisk_node.training.ledger_line import LedgerLine
 
 
 def main() -> None:
@@ -28,7 +32,7 @@ def main() -> None:
     if start is None:
         return
     try:
-        run = _Run(start)
+        run = _Run(start, pipe)
     except Exception as error:  # noqa: BLE001 - the daemon is told, whatever it is
         pipe.send(op="unready", **_failure(error))
     else:
@@ -51,9 +55,10 @@ class _Run:
 
     Args:
         start: the daemon's first line.
+        pipe: to the daemon.
     """
 
-    def __init__(self, start: Line) -> None:
+    def __init__(self, start: Line, pipe: Pipe) -> None:
         self._folder = durable.folder(Path(start["folder"]))
         claim_folder(self._folder)
         # torch's optimisers load its compiler, which makes a folder; in here it goes when the run goes.
@@ -61,7 +66,16 @@ class _Run:
         offer = RunOffer.model_validate(start["offer"])
         self._run_id, self._number = offer.run_id, offer.number_of(start["member_id"])
         act_as(self._run_id, self._number)
-        self._app = _app(offer, self._number, start)
+        self._name = str(start["member_id"])
+        assignment, task = _assignment(offer, self._number, start), load_task(offer.task)
+        self._app = task.client_app(assignment)
+        self._mod = SecureMod(
+            self._name,
+            LedgerLine(pipe, self._folder),
+            data_version=_data_version(assignment.data, self._run_id),
+            ranges={"train": task.train_metrics, "evaluate": task.evaluate_metrics},
+            randomness=os.urandom,
+        )
 
     def perform(self, task: Line) -> dict[str, Any]:
         """Do a task and return its reply's size and digest; a reply that lies there already is the reply."""
@@ -71,7 +85,10 @@ class _Run:
         return {"bytes": reply.stat().st_size, "sha256": _digest(reply)}
 
     def _compute(self, task: Line) -> bytes:
-        trains = task["kind"].startswith("train")
+        content = decode(Path(task["content"]).read_bytes())
+        secure = is_secure(task["kind"])
+        kind = asked_kind(content, self._name) if secure else task["kind"]
+        trains = kind is not None and kind.startswith("train")
         states = self._folder / "state"
         context = Context(
             run_id=run_number(self._run_id),
@@ -80,25 +97,39 @@ class _Run:
             state=client_state.load(states, task["base_round"] if trains else task["round"]),
             run_config={},
         )
-        content = decode(Path(task["content"]).read_bytes())
         message = instruction(content, task["kind"], self._number, task["message_id"], str(task["round"]))
-        reply = self._app(message, context)
-        if trains and len(context.state):
-            client_state.save(states, task["round"], task["base_round"], context.state)
+
+        def app(asked: Message, context: Context) -> Message:
+            """Call the client app, and keep its state before anything that follows from it is kept or sent."""
+            reply = self._app(asked, context)
+            if trains and len(context.state):
+                client_state.save(states, task["round"], task["base_round"], context.state)
+            return reply
+
+        reply = self._mod(message, context, app) if secure else app(message, context)
         return encode(reply.content)
 
 
-def _app(offer: RunOffer, number: int, start: Line) -> ClientApp:
+def _assignment(offer: RunOffer, number: int, start: Line) -> Assignment:
     contract = None if start["contract"] is None else contract_from_payload(start["contract"].encode())
     data = None if contract is None else _rows(contract, start["data"])
-    assignment = Assignment(
+    return Assignment(
         settings=task_settings(offer.task, offer.task_settings),
         run_seed=offer.run_seed,
         number=number,
         contract=contract,
         data=data,
     )
-    return load_task(offer.task).client_app(assignment)
+
+
+def _data_version(data: MemberData | None, run_id: str) -> bytes:
+    """Return the digest of the rows; a task without rows says the same of nothing in each run anew."""
+    if data is None:
+        return hashlib.sha256(b"no rows\0" + run_id.encode()).digest()
+    digest = hashlib.sha256(str(data.features.shape).encode())
+    digest.update(np.ascontiguousarray(data.features).data)
+    digest.update(np.ascontiguousarray(data.labels).data)
+    return digest.digest()
 
 
 def _rows(contract: FeatureContract, data: dict[str, Any]) -> MemberData:

@@ -19,6 +19,7 @@ from jointrisk.errors import (
 from jointrisk.federation.policy import RunOffer
 from jointrisk.transfer import Header
 from jointrisk.worker_process import Line, WorkerProcess, where
+from jointrisk_node.sums import SumDesk
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.record import TrainingRecord
 from jointrisk_node.training.spool import Answer, HeldTask, TaskSpool
@@ -31,6 +32,8 @@ _PAUSE_AFTER_DEATH = 0.2
 _IDLE_SECONDS = 900.0
 _ACCEPTED = b'{"accepted":true}'
 _RUNS_AT_ONCE = 8
+SECURE = "query.secure_"
+"""How the kinds of messages of secure sums begin (`jointrisk.learning.secure_runs`, which would load Flower)."""
 _RULES = {ConflictError.code, InvalidInputError.code, RefusedError.code}
 
 
@@ -47,6 +50,7 @@ class Workers:
         data: the node's data settings, for the worker.
         answered: told of every task that has been answered.
         record: told what is accepted and refused.
+        sums: the node's part in secure sums.
     """
 
     def __init__(
@@ -56,7 +60,9 @@ class Workers:
         data: Mapping[str, Any],
         answered: Callable[[HeldTask], None],
         record: TrainingRecord,
+        sums: SumDesk,
     ) -> None:
+        self._sums = sums
         self._spool = spool
         self._gate = gate
         self._record = record
@@ -76,7 +82,7 @@ class Workers:
             run = self._runs.get(task.run_id)
             if run is None or run.ended:
                 run = self._runs[task.run_id] = _RunWorker(
-                    task.run_id, self._spool, self._gate, self._data, self._answered, self._record
+                    task.run_id, self._spool, self._gate, self._data, self._answered, self._record, self._sums
                 )
             run.submit(task)
 
@@ -92,6 +98,7 @@ class Workers:
         if run is not None:
             await run.stop()
         self._spool.forget_run(run_id)
+        await asyncio.to_thread(self._sums.forget_run, run_id)
 
     async def stop(self, grace: float) -> list[str]:
         """End all workers; tasks in work have ``grace`` seconds. Returns the ids of tasks that are not done."""
@@ -115,7 +122,9 @@ class _RunWorker:
         data: Mapping[str, Any],
         answered: Callable[[HeldTask], None],
         record: TrainingRecord,
+        sums: SumDesk,
     ) -> None:
+        self._sums = sums
         self._record = record
         self._run_id = run_id
         self._spool = spool
@@ -230,7 +239,9 @@ class _RunWorker:
         return False
 
     async def _perform(self, task: HeldTask) -> Answer:
-        process = await self._ensure(await self._accepted())
+        offer = await self._accepted()
+        _require_protected(offer, task.kind)
+        process = await self._ensure(offer)
         process.send(
             {
                 "message_id": task.message_id,
@@ -242,6 +253,9 @@ class _RunWorker:
             }
         )
         said = await self._receive(process)
+        while said["op"].startswith("sum_"):
+            process.send(await self._sums.answer(self._run_id, offer.contract_version, said))
+            said = await self._receive(process)
         if said["op"] == "failed":
             return Answer(None, said["code"], said["reason"])
         return Answer(Header(task.message_id, said["bytes"], bytes.fromhex(said["sha256"])))
@@ -283,3 +297,16 @@ class _RunWorker:
         process, self._process = self._process, None
         if process is not None:
             await process.end()
+
+
+def _require_protected(offer: RunOffer, kind: str) -> None:
+    """Refuse to show the coordinator what it may only see in sums, and sums in a run that was accepted without.
+
+    Raises:
+        RefusedError: so it is.
+    """
+    if (offer.aggregation == "secure") != kind.startswith(SECURE):
+        raise RefusedError(
+            f'the run was accepted with aggregation = "{offer.aggregation}", asked is something else',
+            remedy="Start a new run.",
+        )

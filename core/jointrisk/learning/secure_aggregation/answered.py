@@ -9,7 +9,7 @@ before the reply is sent. A session whose state was lost is over, because its at
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from jointrisk.learning.secure_aggregation import encoding
@@ -111,7 +111,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
+class Attempt:
+    """The newest attempt at one sum.
+
+    Attributes:
+        number: of the attempt.
+        session: its 16 bytes.
+        finished: whether a survivor set was signed.
+    """
+
     number: int
     session: bytes
     finished: bool
@@ -128,10 +136,26 @@ class Contributions:
     """
 
     def __init__(self, data: bytes = b"") -> None:
-        self._attempts: dict[bytes, _Attempt] = {}
+        self._attempts: dict[bytes, Attempt] = {}
         self._claims: dict[bytes, bytes] = {}
         if data:
             self._read(Reader(data, "a record of contributions"))
+
+    @classmethod
+    def known(cls, attempts: Mapping[bytes, Attempt], claims: Mapping[bytes, bytes]) -> "Contributions":
+        """Return contributions of which a store keeps the parts, or as many of them as matter now.
+
+        Args:
+            attempts: the newest attempt, by unit.
+            claims: digest of the cohort, by statement.
+        """
+        found = cls()
+        found._attempts, found._claims = dict(attempts), dict(claims)
+        return found
+
+    def attempt(self, unit: bytes) -> Attempt | None:
+        """Return the newest attempt at a sum."""
+        return self._attempts.get(unit)
 
     def encode(self) -> bytes:
         """Return all of it: to be stored before anything that depends on it is sent."""
@@ -161,7 +185,7 @@ class Contributions:
                 f"expected an attempt after number {known.number}, got number {terms.attempt}",
                 remedy="Begin a new attempt; one of which this node has lost the state is over.",
             )
-        self._attempts[terms.unit] = _Attempt(terms.attempt, terms.session, finished=False)
+        self._attempts[terms.unit] = Attempt(terms.attempt, terms.session, finished=False)
 
     def require_newest(self, terms: Terms) -> None:
         """Refuse to go on with a session after a newer attempt has begun.
@@ -183,8 +207,7 @@ class Contributions:
         Raises:
             RuleError: it was answered for others.
         """
-        names = b"".join(encoding.name(name) for name in sorted(cohort))
-        digest = hashlib.sha256(encoding.block(_COHORT) + names).digest()
+        digest = claim_digest(cohort)
         if self._claims.setdefault(statement, digest) != digest:
             raise RuleError(Rule.ONE_COHORT, "expected the members for which the same was answered before, got others")
 
@@ -205,8 +228,14 @@ class Contributions:
     def _read(self, reader: Reader) -> None:
         for _ in range(reader.number(4)):
             unit = reader.block(_LONGEST_UNIT)
-            self._attempts[unit] = _Attempt(reader.number(4), reader.take(SESSION_LENGTH), reader.flag())
+            self._attempts[unit] = Attempt(reader.number(4), reader.take(SESSION_LENGTH), reader.flag())
         for _ in range(reader.number(4)):
             statement = reader.take(DIGEST_LENGTH)
             self._claims[statement] = reader.take(DIGEST_LENGTH)
         reader.end()
+
+
+def claim_digest(cohort: Iterable[str]) -> bytes:
+    """Return what stands for the members for which a statement is answered, 32 bytes."""
+    names = b"".join(encoding.name(name) for name in sorted(cohort))
+    return hashlib.sha256(encoding.block(_COHORT) + names).digest()

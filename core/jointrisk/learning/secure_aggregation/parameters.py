@@ -50,6 +50,19 @@ class Parameters:
         chosen.check()
         return chosen
 
+    @classmethod
+    def usual(cls, parties: int) -> "Parameters":
+        """Return parameters for a third of the members colluding, or more where that costs no dropout.
+
+        At least two members do not collude: the other one's input would be the sum.
+
+        Raises:
+            RuleError: there are none.
+        """
+        third = cls.choose(parties, parties // 3)
+        choices = [cls.choose(parties, colluders) for colluders in range(parties // 3, parties - 1)]
+        return max((one for one in choices if one.needed <= third.needed), key=lambda one: one.colluders)
+
     @property
     def needed(self) -> int:
         """The fewest members at every stage."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jointrisk.federation.contract import FeatureContract
-    from jointrisk.learning.aggregation import Form
+    from jointrisk.learning.aggregation import Form, Ranges
     from jointrisk.learning.flower import ArrayRecord, ClientApp
 
 Totals = Mapping[str, "NDArray[np.generic]"]
@@ -98,6 +98,12 @@ class Task(Protocol):
 
     evaluation: "Form | None"
     """The form of a member's sums in evaluation, for :meth:`metrics`; None where members' metrics are averaged."""
+
+    train_metrics: "Ranges"
+    """The metrics of training that a secure sum averages, each with the range that it is clipped to."""
+
+    evaluate_metrics: "Ranges"
+    """The same of evaluation, where it returns metrics."""
 
     def preparation(self, settings: Any, contract: "FeatureContract | None") -> Generator[Query, Totals, bytes]:
         """Ask what has to be known before the first round: yield queries, be sent their totals, return the outcome.

@@ -7,6 +7,7 @@ message. Evaluation returns sums over the held-out part. Nothing else of a row l
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning import preparation, validation
-from jointrisk.learning.aggregation import WEIGHT, Form
+from jointrisk.learning.aggregation import WEIGHT, Form, Ranges
 from jointrisk.learning.architectures import fitting, load_architecture
 from jointrisk.learning.architectures.ensemble import Ensemble
 from jointrisk.learning.flower import (
@@ -34,6 +35,7 @@ from jointrisk.learning.tasks import Assignment, Model, Query, Task, Totals
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 
 _MOMENTS = "adamw"
+_TRAIN_METRICS: Ranges = MappingProxyType({"train_loss": (0.0, 100.0)})
 
 
 class DefaultModel:
@@ -41,6 +43,8 @@ class DefaultModel:
 
     best_metric: str | None = "log_loss"
     evaluation: Form | None = validation.FORM
+    train_metrics: Ranges = _TRAIN_METRICS
+    evaluate_metrics: Ranges = MappingProxyType({})
 
     def preparation(
         self, settings: DefaultModelSettings, contract: FeatureContract | None

@@ -7,10 +7,11 @@ from the wrong state.
 
 import time
 from collections.abc import Generator
+from types import MappingProxyType
 
 import numpy as np
 
-from jointrisk.learning.aggregation import Form
+from jointrisk.learning.aggregation import Form, Ranges
 from jointrisk.learning.flower import (
     ArrayRecord,
     ClientApp,
@@ -33,6 +34,8 @@ class Probe:
 
     best_metric: str | None = None
     evaluation: Form | None = None
+    train_metrics: Ranges = MappingProxyType({"rounds_kept": (0.0, 1000.0)})
+    evaluate_metrics: Ranges = MappingProxyType({"mean": (-100.0, 100.0), "rounds_seen": (0.0, 1000.0)})
 
     def preparation(self, settings: ProbeSettings, contract: object) -> Generator[Query, Totals, bytes]:
         """Ask nothing."""

@@ -600,11 +600,15 @@ class Round(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     ARRAYS_SHA256_FIELD_NUMBER: _builtins.int
+    GUARANTEE_FIELD_NUMBER: _builtins.int
+    GUARANTEE_FIGURES_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     seconds: _builtins.float
     attempts: _builtins.int
     """How often the round was begun."""
     arrays_sha256: _builtins.str
+    guarantee: _builtins.str
+    """What protected the members' replies, in words: who could see what, who dropped out."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Members whose replies are in it, and those asked whose are not."""
@@ -615,6 +619,8 @@ class Round(_message.Message):
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Names are the task's ("loss", "auc"). Sums over members only."""
 
+    @_builtins.property
+    def guarantee_figures(self) -> Global___Guarantee: ...
     def __init__(
         self,
         *,
@@ -625,11 +631,80 @@ class Round(_message.Message):
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         attempts: _builtins.int = ...,
         arrays_sha256: _builtins.str = ...,
+        guarantee: _builtins.str = ...,
+        guarantee_figures: Global___Guarantee | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["guarantee_figures", b"guarantee_figures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrays_sha256", b"arrays_sha256", "attempts", b"attempts", "members", b"members", "metrics", b"metrics", "missing", b"missing", "round", b"round", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrays_sha256", b"arrays_sha256", "attempts", b"attempts", "guarantee", b"guarantee", "guarantee_figures", b"guarantee_figures", "members", b"members", "metrics", b"metrics", "missing", b"missing", "round", b"round", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Round: _TypeAlias = Round  # noqa: Y015
+
+@_typing.final
+class Guarantee(_message.Message):
+    """The figures behind a round's guarantee."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DroppedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODE_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    COLLUDERS_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    SILENT_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """"secure" or "plain"; the others are of secure sums."""
+    members: _builtins.int
+    """n, f, t, and the fewest members in a sum."""
+    colluders: _builtins.int
+    threshold: _builtins.int
+    minimum: _builtins.int
+    @_builtins.property
+    def dropped(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Who is not in the sum, and the step in which its reply was missing."""
+
+    @_builtins.property
+    def silent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who is in the sum and was gone when it was unmasked."""
+
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        members: _builtins.int = ...,
+        colluders: _builtins.int = ...,
+        threshold: _builtins.int = ...,
+        minimum: _builtins.int = ...,
+        dropped: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        silent: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colluders", b"colluders", "dropped", b"dropped", "members", b"members", "minimum", b"minimum", "mode", b"mode", "silent", b"silent", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Guarantee: _TypeAlias = Guarantee  # noqa: Y015
