@@ -35,6 +35,10 @@ class Rounding:
         """The level of the greatest hessian."""
         return (1 << self.bits) - 1
 
+    def most(self, rows: int) -> dict[str, int]:
+        """Return the greatest number that so many rows can add to any sum, by the sums' names."""
+        return {"gradients": 2 * self.middle * rows, "hessians": self.top * rows, "counts": rows}
+
     def levels(self, gradients: Floats, hessians: Floats, chances: tuple[Floats, Floats]) -> tuple[Levels, Levels]:
         """Return the levels of gradients and hessians.
 

@@ -99,7 +99,7 @@ class Grower:
         if {name: (value.shape, str(value.dtype)) for name, value in totals.items()} != form:
             raise CorruptError(f"expected sums of the form {form}, got others")
         asked = np.stack([np.asarray(totals[kind], dtype=np.int64) for kind in KINDS])
-        top = np.array([2 * self._rounding.middle, self._rounding.top, 1])
+        top = np.array([self._rounding.most(1)[kind] for kind in KINDS])
         if asked.min(initial=0) < 0 or (asked > top[:, None, None] * asked[2]).any():
             raise CorruptError("expected sums within what so many rows can have, got others")
         return asked

@@ -26,7 +26,7 @@ class TreeSettings(Settings):
     minimum_hessian: float = Field(1.0, gt=0, le=1e9, description="Smallest summed hessian of a leaf.")
     minimum_gain: float = Field(0.0, ge=0, le=1e9, description="A split must gain more, in LightGBM's measure.")
     row_share: float = Field(0.8, gt=0, le=1, description="Share of its rows that a member uses in a tree.")
-    column_share: float = Field(0.8, gt=0, le=1, description="Share of the features that a tree may split by.")
+    column_share: float = Field(0.6, gt=0, le=1, description="Share of the features that a tree may split by.")
     bits: int = Field(
         4,
         ge=2,
