@@ -11,8 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from grpc import aio
-
 from coordinator_at_test import MASTER
 from fixed_randomness import fixed_randomness
 from jointrisk.clock import Clock, utc_now
@@ -50,7 +48,7 @@ from jointrisk_node.evaluations.charges import ChargeBook
 from jointrisk_node.evaluations.charging import ChargeWriter
 from jointrisk_node.evaluations.computing import Evaluator
 from jointrisk_node.evaluations.desk import EvaluationDesk
-from jointrisk_node.evaluations.peer_server import start_peer_server
+from jointrisk_node.evaluations.peer_server import PeerServer, start_peer_server
 from jointrisk_node.evaluations.quota import Allowance
 from jointrisk_node.evaluations.settings import HolderSettings
 from jointrisk_node.evaluations.shares import HeldShares
@@ -142,7 +140,7 @@ class EvaluationNode:
         self.shares = HeldShares(self.generations, self.name)
 
     @asynccontextmanager
-    async def serving(self, desk_class: type[EvaluationDesk] = EvaluationDesk) -> AsyncIterator[aio.Server]:
+    async def serving(self, desk_class: type[EvaluationDesk] = EvaluationDesk) -> AsyncIterator[PeerServer]:
         """Serve other members for the time of the block, at the address in the roster."""
         async with AsyncExitStack() as stack:
             callers = Callers(self.membership, self.clock)
@@ -162,7 +160,7 @@ class EvaluationNode:
                 clock=self.clock,
             )
             address = self.membership.trusted()[self.name].address
-            server, _ = await start_peer_server(address, self.membership, callers, desk, self.journal, self.clock)
+            server = await start_peer_server(address, self.membership, callers, desk, self.journal, self.clock)
             stack.push_async_callback(server.stop, 0)
             yield server
 

@@ -169,10 +169,19 @@ def require_counted(federation: ListingFederation, killed: Mapping[str, int] | N
         require_accounts(federation, holder, records.values())
     assert all(number <= (killed or {}).get(name, 0) for name, number in forgotten.items()), forgotten
     for name in federation.nodes:
-        for record in federation.events(federation.nodes[name], "signals.asked"):
-            for request_id in record["request_ids"].split():
-                quorum = asked[name][request_id]["quorum"].split(",")
-                assert all(request_id in answered[holder] for holder in quorum if holder != name), request_id
+        used = question_ids(federation, name, "signals.asked") - question_ids(federation, name, "signals.not_answered")
+        of_holders = {
+            record["question_id"]
+            for request_id, record in asked[name].items()
+            if "question_id" in record
+            and all(request_id in answered[holder] for holder in record["quorum"].split(",") if holder != name)
+        }
+        assert len(used - of_holders) <= (killed or {}).get(name, 0), used - of_holders
+
+
+def question_ids(federation: ListingFederation, name: str, event: str) -> set[str]:
+    """Return the questions that a node's records of an event are about."""
+    return {record["question_id"] for record in federation.events(federation.nodes[name], event)}
 
 
 def waiting(node: Daemon) -> int:

@@ -116,15 +116,24 @@ class Keys:
     down: bool = False
     asked: list[tuple[int, int, bool]] = field(default_factory=list)
     terms: list[tuple[Purpose, str]] = field(default_factory=list)
+    question_ids: list[str] = field(default_factory=list)
 
     def epochs(self) -> list[int]:
         """Return the epochs of the keys."""
         return self.known
 
     async def evaluate(
-        self, identifiers: Sequence[Identifier], purpose: Purpose, consent: Consent, *, epoch: int, bulk: bool = False
+        self,
+        identifiers: Sequence[Identifier],
+        purpose: Purpose,
+        consent: Consent,
+        *,
+        epoch: int,
+        bulk: bool = False,
+        question_id: str = "",
     ) -> Evaluated:
         """Evaluate; note what was asked for."""
+        self.question_ids.append(question_id)
         self.asked.append((epoch, len(identifiers), bulk))
         self.terms.append((purpose, consent.reference))
         if self.down:

@@ -348,10 +348,10 @@ def test_places_are_bounded_for_all_and_for_each() -> None:
     with ExitStack() as taken:
         for asker in ("cat", "cat", "bee"):
             taken.enter_context(places.place(asker))
-        with pytest.raises(UnavailableError, match="3 requests wait, 2 of them are yours"), places.place("cat"):
+        with pytest.raises(UnavailableError, match="3 places are taken, 2 of them yours"), places.place("cat"):
             pytest.fail("there is no place")
         taken.enter_context(places.place("dog"))
-        with pytest.raises(UnavailableError, match="4 requests wait, 0 of them are yours"), places.place("eel"):
+        with pytest.raises(UnavailableError, match="4 places are taken, 0 of them yours"), places.place("eel"):
             pytest.fail("there is no place")
     assert places.taken == 0
 

@@ -75,6 +75,7 @@ class Asker:
         *,
         epoch: int,
         bulk: bool = False,
+        question_id: str = "",
     ) -> Evaluated:
         """Return the keys of identifiers' listings in one epoch.
 
@@ -87,6 +88,7 @@ class Asker:
             epoch: of the group key.
             bulk: whether it is work on files: longer times, and two batches in flight at most for the whole node, so
                 that asker and holders work at the same time and questions about single persons come in between.
+            question_id: under which the caller has put on record what this belongs to.
 
         Raises:
             InvalidInputError: there are no identifiers.
@@ -101,7 +103,7 @@ class Asker:
         inputs = [identifier.oprf_input(epoch) for identifier in identifiers]
         if not inputs:
             raise InvalidInputError("expected at least one identifier, got none")
-        question = self._question(purpose, consent, epoch, bulk=bulk)
+        question = self._question(purpose, consent, epoch, question_id, bulk=bulk)
         cut = [inputs[begin : begin + MAX_BATCH] for begin in range(0, len(inputs), MAX_BATCH)]
         blamed: list[Blame] = []
         opened = await self._all(cut, question, blamed, bulk=bulk)
@@ -138,7 +140,7 @@ class Asker:
         blamed += course.blamed
         return opened
 
-    def _question(self, purpose: Purpose, consent: Consent, epoch: int, *, bulk: bool) -> Question:
+    def _question(self, purpose: Purpose, consent: Consent, epoch: int, question_id: str, *, bulk: bool) -> Question:
         settings = self._settings
         within, call = (settings.bulk, settings.bulk_call) if bulk else (settings.online, settings.online_call)
-        return Question(purpose, consent, epoch, within, call)
+        return Question(purpose, consent, epoch, within, call, question_id)

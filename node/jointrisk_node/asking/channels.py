@@ -1,4 +1,7 @@
-"""Channels to holders: one to each, over mutual TLS, to the address in the roster."""
+"""Channels to holders: one to each, over mutual TLS, to the address in the roster.
+
+Requests of a person or two go over a stream that stays open (`conversation`), all others are calls.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,22 +15,39 @@ from jointrisk.errors import JointriskError, UnavailableError
 from jointrisk.federation.certificates import KeyPair
 from jointrisk.federation.names import member_server_name
 from jointrisk.foreign_text import printable
+from jointrisk.oprf.group import LENGTH
 from jointrisk.rpc.channel import channel
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import evaluation_pb2 as pb
 from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
+from jointrisk_node.asking.conversation import Conversation
 from jointrisk_node.membership.membership import Membership
 
 _LONGEST_TEXT = 300
+_SPOKEN_ABOUT = 2 * LENGTH  # bytes of elements: what holders evaluate at once. More would keep the next one waiting.
 _GRACE_SECONDS = 120.0  # longer than any call
 _RECONNECT_MS = 500  # Standing decides who is worth a try; a holder that is back is to be had at once.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Line:
+    member: str
     address: str
     channel: aio.Channel
     stub: Any
+    spoken: Conversation | None = None
+
+    def conversation(self) -> Conversation:
+        """Return the stream, a new one after it has ended."""
+        if self.spoken is None or self.spoken.ended:
+            self.spoken = Conversation(self.stub, self.member)
+        return self.spoken
+
+    async def close(self, grace: float | None) -> None:
+        """Close, after what goes on has come to its end, but not later than after so many seconds."""
+        if self.spoken is not None and grace is not None:
+            self.spoken.leave()
+        await self.channel.close(grace)
 
 
 class PeerChannels:
@@ -57,16 +77,18 @@ class PeerChannels:
             JointriskError: what a failed call stands for; its text is the holder's, made printable.
             UnavailableError: the member is not in the roster, or has no address there.
         """
-        stub = self._stub(member)
+        line = self._line(member)
+        if len(request.elements) <= _SPOKEN_ABOUT:
+            return await line.conversation().ask(request, within)
         try:
-            answer: pb.EvaluateResponse = await stub.Evaluate(request, timeout=within.total_seconds())
+            answer: pb.EvaluateResponse = await line.stub.Evaluate(request, timeout=within.total_seconds())
         except grpc.RpcError as failure:
             raise _shown(failure, member) from None
         return answer
 
     async def quota(self, member: str, epoch: int, within: timedelta) -> pb.Quota:
         """Ask a holder what this node has left. Raises as `evaluate`."""
-        stub = self._stub(member)
+        stub = self._line(member).stub
         try:
             quota: pb.Quota = await stub.GetQuota(pb.GetQuotaRequest(epoch=epoch), timeout=within.total_seconds())
         except grpc.RpcError as failure:
@@ -86,22 +108,22 @@ class PeerChannels:
         for closing in self._closing:
             closing.cancel()
         for line in lines.values():
-            await line.channel.close()
+            await line.close(None)
 
     def _leave(self, line: _Line) -> None:
-        closing = asyncio.create_task(line.channel.close(grace=_GRACE_SECONDS))
+        closing = asyncio.create_task(line.close(_GRACE_SECONDS))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def _stub(self, member: str) -> Any:
+    def _line(self, member: str) -> _Line:
         address = self._address(member)
         line = self._lines.get(member)
         if line is None or line.address != address:
             self._lines[member] = opened = self._open(member, address)
             if line is not None:
                 self._leave(line)
-            return opened.stub
-        return line.stub
+            return opened
+        return line
 
     def _address(self, member: str) -> str:
         known = self._membership.trusted().get(member)
@@ -118,7 +140,7 @@ class PeerChannels:
         opened = channel(
             address, ca=self._membership.ca_pem, pair=self._pair, server_name=name, reconnect_ms=_RECONNECT_MS
         )
-        return _Line(address, opened, EvaluationServiceStub(opened))
+        return _Line(member, address, opened, EvaluationServiceStub(opened))
 
 
 def _shown(failure: grpc.RpcError, member: str) -> JointriskError:

@@ -91,6 +91,7 @@ class Question:
         epoch: of the key.
         within: how long a batch may take.
         call: how long one holder is waited for.
+        id: under which it is on record what this belongs to; empty for nothing.
     """
 
     purpose: Purpose
@@ -98,6 +99,7 @@ class Question:
     epoch: int
     within: timedelta
     call: timedelta
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ class Turn:
 
     async def _note(self) -> None:
         request = self._request
+        belongs = {"question_id": self._question.id} if self._question.id else {}
         await self._desk.journal.append(
             "evaluation.asked",
             request_id=request.request_id.hex(),
@@ -216,6 +219,7 @@ class Turn:
             epoch=request.epoch,
             generation=request.generation,
             quorum=",".join(request.quorum),
+            **belongs,
         )
 
     async def _apply_own(self) -> Sequence[Element] | None:

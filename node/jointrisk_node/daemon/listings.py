@@ -169,9 +169,7 @@ class ListingParts:
         shared = self._shared
         listen = shared.settings.holder.listen
         if listen:
-            server, _ = await start_peer_server(
-                listen, shared.membership, self._callers, self.evaluations, self.journal
-            )
+            server = await start_peer_server(listen, shared.membership, self._callers, self.evaluations, self.journal)
             stack.push_async_callback(server.stop, grace)
         port = SignalPort(
             self.signals,

@@ -104,7 +104,7 @@ class Places:
         """
         if self.taken >= self._all_together or self._taken[asker] >= self._of_one:
             raise UnavailableError(
-                f"this holder is busy: {self.taken} requests wait, {self._taken[asker]} of them are yours",
+                f"this holder is busy: {self.taken} places are taken, {self._taken[asker]} of them yours",
                 remedy="Send the next one when one is answered.",
             )
         self._taken[asker] += 1

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, JointriskError
 from jointrisk.evaluation import EvaluationAnswer, EvaluationRequest, Purpose, sign_answer
+from jointrisk.federation.certificates import Identity
 from jointrisk.federation.signing import Signed
 from jointrisk.listing.head import is_possible_head
 from jointrisk.oprf.group import LENGTH
@@ -147,6 +148,10 @@ class EvaluationDesk:
     def federation(self) -> str:
         """The federation's name."""
         return self._callers.federation
+
+    def require(self, caller: Identity) -> None:
+        """Refuse who is no member any more, or has no valid certificate any more. Raises as `Callers.require`."""
+        self._callers.require(caller)
 
     async def evaluate(self, request: EvaluationRequest, signature: bytes, time_left: float | None) -> Answered:
         """Answer a request, whole or not at all. What is returned has been charged durably.

@@ -1,6 +1,7 @@
 """The port for other members: mutual TLS, nobody else, each call judged by the roster as it is now."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -27,6 +28,26 @@ _NOBODY: Final = "nobody that this federation knows"
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class PeerServer:
+    """A running server.
+
+    Attributes:
+        server: gRPC's.
+        servicer: has streams that stay open.
+        port: at which it listens.
+    """
+
+    server: aio.Server
+    servicer: EvaluationServicer
+    port: int
+
+    async def stop(self, grace: float) -> None:
+        """Stop, after calls that go on, but not after more than so many seconds."""
+        self.servicer.close()
+        await self.server.stop(grace)
+
+
 async def start_peer_server(
     address: str,
     membership: Membership,
@@ -34,8 +55,8 @@ async def start_peer_server(
     desk: EvaluationDesk,
     journal: AuditJournal,
     clock: Clock = utc_now,
-) -> tuple[aio.Server, int]:
-    """Serve other members, and return the server and its port. Whoever called this stops it.
+) -> PeerServer:
+    """Serve other members. Whoever called this stops it.
 
     Args:
         address: "host:port" to listen at; port 0 takes a free one.
@@ -51,11 +72,12 @@ async def start_peer_server(
     guard = Guard([check_protocol, _members_only(callers)], _recorder(journal, clock))
     server = new_server(guard, max_message_bytes=_LARGEST_MESSAGE)
     port = bind(server, address, tls.server_credentials(membership.transport, membership.ca_pem))
-    evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server(EvaluationServicer(desk, tls.peer), server)
+    servicer = EvaluationServicer(desk, tls.peer)
+    evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server(servicer, server)
     add_health_and_reflection(server, list(evaluation_pb2.DESCRIPTOR.services_by_name.values()))
     await server.start()
     log.info("peers.ready", port=port)
-    return server, port
+    return PeerServer(server, servicer, port)
 
 
 def _members_only(callers: Callers) -> Check:

@@ -1,6 +1,7 @@
 """Asks about persons: evaluates their identifiers, looks the tags up in the replica, says what is there together."""
 
 import asyncio
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
@@ -10,6 +11,7 @@ from jointrisk.clock import Clock, utc_now
 from jointrisk.errors import InvalidInputError, JointriskError, UnavailableError
 from jointrisk.evaluation import Purpose
 from jointrisk.listing.derive import TAG_LENGTH
+from jointrisk.oprf.group import Randomness
 from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
 from jointrisk_node.signals.answer import NOTHING, Evidence, Signal, compose
 from jointrisk_node.signals.person import Person
@@ -23,7 +25,7 @@ OwnPseudonym = Callable[["Identifier"], bytes | None]
 
 _ASKED_FOR: Final = (Purpose.ADMISSION, Purpose.PORTFOLIO, Purpose.INVESTIGATION)
 _AT_ONCE: Final = 32  # persons composed before others have their turn: about a millisecond
-_IDS_IN_RECORD: Final = 28  # of 32 hex digits and a blank, within what a field of the audit log holds
+_ID_LENGTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class SignalDesk:
         entries: what is listed.
         journal: what was asked is recorded there before it is answered; answers never are.
         own_pseudonym: tells this lender's own listings apart.
+        randomness: `os.urandom` outside tests.
         clock: the time.
     """
 
@@ -108,12 +111,14 @@ class SignalDesk:
         journal: Journal,
         *,
         own_pseudonym: OwnPseudonym,
+        randomness: Randomness = os.urandom,
         clock: Clock = utc_now,
     ) -> None:
         self._evaluator = evaluator
         self._entries = entries
         self._journal = journal
         self._own_pseudonym = own_pseudonym
+        self._randomness = randomness
         self._clock = clock
 
     async def ask(self, persons: Sequence[Person], terms: Terms, *, bulk: bool = False) -> Answers:
@@ -128,23 +133,24 @@ class SignalDesk:
             UnavailableError: fewer holders than are needed answer, or an epoch has no replica, or one that is too old.
             JointriskError: the quota is used up, or something else failed: then nothing is said about anybody.
         """
+        question_id = self._randomness(_ID_LENGTH).hex()
+        # Begun before the holders are asked: it gets to the disk with the records of the requests, in one wait for it.
+        recorded = asyncio.create_task(self._record("signals.asked", question_id, terms, persons))
         try:
-            return await self._ask(persons, terms, bulk=bulk)
+            return await self._ask(persons, terms, question_id, bulk=bulk)
         except JointriskError as error:
-            await self._record("signals.not_answered", terms, persons, code=error.code)
+            await recorded
+            await self._record("signals.not_answered", question_id, terms, persons, code=error.code)
             raise
+        finally:
+            await recorded
 
-    async def _ask(self, persons: Sequence[Person], terms: Terms, *, bulk: bool) -> Answers:
+    async def _ask(self, persons: Sequence[Person], terms: Terms, question_id: str, *, bulk: bool) -> Answers:
         epochs = self._served()
         places = _places(persons)
         identifiers = list(places)
-        looked = [await self._evaluate(identifiers, terms, epoch, bulk=bulk) for epoch in epochs]
+        looked = [await self._evaluate(identifiers, terms, epoch, question_id, bulk=bulk) for epoch in epochs]
         signals = await self._composed(persons, places, looked)
-        ids = [one.hex() for each in looked for one in each.asked.request_ids]
-        # One record is enough but for a book: of that, each names some of the requests.
-        for start in range(0, max(len(ids), 1), _IDS_IN_RECORD):
-            request_ids = " ".join(ids[start : start + _IDS_IN_RECORD])
-            await self._record("signals.asked", terms, persons, request_ids=request_ids)
         return Answers(signals, tuple(one.asked for one in looked))
 
     def _served(self) -> list[int]:
@@ -172,8 +178,12 @@ class SignalDesk:
             self._entries.lookup(epoch, bytes(TAG_LENGTH))  # refuses where the copy is too old
         return served
 
-    async def _evaluate(self, identifiers: "list[Identifier]", terms: Terms, epoch: int, *, bulk: bool) -> _Looked:
-        done = await self._evaluator.evaluate(identifiers, terms.purpose, terms.consent, epoch=epoch, bulk=bulk)
+    async def _evaluate(
+        self, identifiers: "list[Identifier]", terms: Terms, epoch: int, question_id: str, *, bulk: bool
+    ) -> _Looked:
+        done = await self._evaluator.evaluate(
+            identifiers, terms.purpose, terms.consent, epoch=epoch, bulk=bulk, question_id=question_id
+        )
         asked = EpochAsked(
             epoch,
             done.generation,
@@ -216,9 +226,10 @@ class SignalDesk:
         found = map(self._own_pseudonym, person.identifiers)
         return [pseudonym for pseudonym in found if pseudonym is not None]
 
-    async def _record(self, event: str, terms: Terms, persons: Sequence[Person], **more: str) -> None:
+    async def _record(self, event: str, question_id: str, terms: Terms, persons: Sequence[Person], **more: str) -> None:
         await self._journal.append(
             event,
+            question_id=question_id,
             system=terms.system,
             purpose=terms.purpose.value,
             consent=terms.consent.reference,

@@ -27,6 +27,7 @@ class Evaluator(Protocol):
         *,
         epoch: int,
         bulk: bool = False,
+        question_id: str = "",
     ) -> Evaluated:
         """Evaluate. Raises where not as many holders answer as are needed, or the quota is used up."""
 

@@ -25,25 +25,29 @@ _sym_db = _symbol_database.Default()
 from jointrisk.rpc.v1 import document_pb2 as jointrisk_dot_v1_dot_document__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djointrisk/v1/evaluation.proto\x12\x0cjointrisk.v1\x1a\x1bjointrisk/v1/document.proto\"\xe2\x01\n\x0f\x45valuateRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x12\n\nrequest_id\x18\x03 \x01(\x0c\x12&\n\x07purpose\x18\x04 \x01(\x0e\x32\x15.jointrisk.v1.Purpose\x12\x0e\n\x06quorum\x18\x05 \x03(\t\x12\x0f\n\x07\x63onsent\x18\x06 \x01(\x0c\x12\x10\n\x08\x65lements\x18\x07 \x01(\x0c\x12*\n\x04head\x18\x08 \x01(\x0b\x32\x1c.jointrisk.v1.SignedDocument\x12\x11\n\tsignature\x18\t \x01(\x0c\"r\n\x10\x45valuateResponse\x12\x10\n\x08\x65lements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12*\n\x04head\x18\x03 \x01(\x0b\x32\x1c.jointrisk.v1.SignedDocument\x12\x11\n\tsignature\x18\x04 \x01(\x0c\" \n\x0fGetQuotaRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\"`\n\x05Quota\x12\x12\n\nepoch_left\x18\x01 \x01(\x04\x12\x15\n\repoch_ceiling\x18\x02 \x01(\x04\x12,\n\x08purposes\x18\x03 \x03(\x0b\x32\x1a.jointrisk.v1.PurposeQuota\"n\n\x0cPurposeQuota\x12&\n\x07purpose\x18\x01 \x01(\x0e\x32\x15.jointrisk.v1.Purpose\x12\x0c\n\x04left\x18\x02 \x01(\x04\x12\x10\n\x08\x63\x61pacity\x18\x03 \x01(\x04\x12\x16\n\x0eperiod_seconds\x18\x04 \x01(\x04*c\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\r\n\tADMISSION\x10\x01\x12\r\n\tPORTFOLIO\x10\x02\x12\x11\n\rINVESTIGATION\x10\x03\x12\x0e\n\nPUBLISHING\x10\x04\x32\x9e\x01\n\x11\x45valuationService\x12I\n\x08\x45valuate\x12\x1d.jointrisk.v1.EvaluateRequest\x1a\x1e.jointrisk.v1.EvaluateResponse\x12>\n\x08GetQuota\x12\x1d.jointrisk.v1.GetQuotaRequest\x1a\x13.jointrisk.v1.Quotab\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djointrisk/v1/evaluation.proto\x12\x0cjointrisk.v1\x1a\x1bjointrisk/v1/document.proto\"\xe2\x01\n\x0f\x45valuateRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x12\n\nrequest_id\x18\x03 \x01(\x0c\x12&\n\x07purpose\x18\x04 \x01(\x0e\x32\x15.jointrisk.v1.Purpose\x12\x0e\n\x06quorum\x18\x05 \x03(\t\x12\x0f\n\x07\x63onsent\x18\x06 \x01(\x0c\x12\x10\n\x08\x65lements\x18\x07 \x01(\x0c\x12*\n\x04head\x18\x08 \x01(\x0b\x32\x1c.jointrisk.v1.SignedDocument\x12\x11\n\tsignature\x18\t \x01(\x0c\"r\n\x10\x45valuateResponse\x12\x10\n\x08\x65lements\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12*\n\x04head\x18\x03 \x01(\x0b\x32\x1c.jointrisk.v1.SignedDocument\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"~\n\rEvaluateReply\x12\x30\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1e.jointrisk.v1.EvaluateResponseH\x00\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1d.jointrisk.v1.EvaluateRefusalH\x00\x42\t\n\x07outcome\"@\n\x0f\x45valuateRefusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06remedy\x18\x03 \x01(\t\" \n\x0fGetQuotaRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\r\"`\n\x05Quota\x12\x12\n\nepoch_left\x18\x01 \x01(\x04\x12\x15\n\repoch_ceiling\x18\x02 \x01(\x04\x12,\n\x08purposes\x18\x03 \x03(\x0b\x32\x1a.jointrisk.v1.PurposeQuota\"n\n\x0cPurposeQuota\x12&\n\x07purpose\x18\x01 \x01(\x0e\x32\x15.jointrisk.v1.Purpose\x12\x0c\n\x04left\x18\x02 \x01(\x04\x12\x10\n\x08\x63\x61pacity\x18\x03 \x01(\x04\x12\x16\n\x0eperiod_seconds\x18\x04 \x01(\x04*c\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\r\n\tADMISSION\x10\x01\x12\r\n\tPORTFOLIO\x10\x02\x12\x11\n\rINVESTIGATION\x10\x03\x12\x0e\n\nPUBLISHING\x10\x04\x32\xee\x01\n\x11\x45valuationService\x12I\n\x08\x45valuate\x12\x1d.jointrisk.v1.EvaluateRequest\x1a\x1e.jointrisk.v1.EvaluateResponse\x12N\n\x0c\x45valuateEach\x12\x1d.jointrisk.v1.EvaluateRequest\x1a\x1b.jointrisk.v1.EvaluateReply(\x01\x30\x01\x12>\n\x08GetQuota\x12\x1d.jointrisk.v1.GetQuotaRequest\x1a\x13.jointrisk.v1.Quotab\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jointrisk.rpc.v1.evaluation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PURPOSE']._serialized_start=665
-  _globals['_PURPOSE']._serialized_end=764
+  _globals['_PURPOSE']._serialized_start=859
+  _globals['_PURPOSE']._serialized_end=958
   _globals['_EVALUATEREQUEST']._serialized_start=77
   _globals['_EVALUATEREQUEST']._serialized_end=303
   _globals['_EVALUATERESPONSE']._serialized_start=305
   _globals['_EVALUATERESPONSE']._serialized_end=419
-  _globals['_GETQUOTAREQUEST']._serialized_start=421
-  _globals['_GETQUOTAREQUEST']._serialized_end=453
-  _globals['_QUOTA']._serialized_start=455
-  _globals['_QUOTA']._serialized_end=551
-  _globals['_PURPOSEQUOTA']._serialized_start=553
-  _globals['_PURPOSEQUOTA']._serialized_end=663
-  _globals['_EVALUATIONSERVICE']._serialized_start=767
-  _globals['_EVALUATIONSERVICE']._serialized_end=925
+  _globals['_EVALUATEREPLY']._serialized_start=421
+  _globals['_EVALUATEREPLY']._serialized_end=547
+  _globals['_EVALUATEREFUSAL']._serialized_start=549
+  _globals['_EVALUATEREFUSAL']._serialized_end=613
+  _globals['_GETQUOTAREQUEST']._serialized_start=615
+  _globals['_GETQUOTAREQUEST']._serialized_end=647
+  _globals['_QUOTA']._serialized_start=649
+  _globals['_QUOTA']._serialized_end=745
+  _globals['_PURPOSEQUOTA']._serialized_start=747
+  _globals['_PURPOSEQUOTA']._serialized_end=857
+  _globals['_EVALUATIONSERVICE']._serialized_start=961
+  _globals['_EVALUATIONSERVICE']._serialized_end=1199
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,11 @@ class EvaluationServiceStub:
                 request_serializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateRequest.SerializeToString,
                 response_deserializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
+        self.EvaluateEach = channel.stream_stream(
+                '/jointrisk.v1.EvaluationService/EvaluateEach',
+                request_serializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateReply.FromString,
+                _registered_method=True)
         self.GetQuota = channel.unary_unary(
                 '/jointrisk.v1.EvaluationService/GetQuota',
                 request_serializer=jointrisk_dot_v1_dot_evaluation__pb2.GetQuotaRequest.SerializeToString,
@@ -52,6 +57,14 @@ class EvaluationServiceServicer:
     def Evaluate(self, request, context):
         """Evaluates a batch, or refuses it whole. The asker's quota is charged first, and once: the identical request again,
         and the same elements once to another quorum, are free.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateEach(self, request_iterator, context):
+        """The same for requests of few elements, one after the other, answered in that order: a stream that stays open spares
+        them what a call costs. Who is no member any more has it ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,6 +84,11 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
                     servicer.Evaluate,
                     request_deserializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateRequest.FromString,
                     response_serializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateResponse.SerializeToString,
+            ),
+            'EvaluateEach': grpc.stream_stream_rpc_method_handler(
+                    servicer.EvaluateEach,
+                    request_deserializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateRequest.FromString,
+                    response_serializer=jointrisk_dot_v1_dot_evaluation__pb2.EvaluateReply.SerializeToString,
             ),
             'GetQuota': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQuota,
@@ -105,6 +123,33 @@ class EvaluationService:
             '/jointrisk.v1.EvaluationService/Evaluate',
             jointrisk_dot_v1_dot_evaluation__pb2.EvaluateRequest.SerializeToString,
             jointrisk_dot_v1_dot_evaluation__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateEach(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/jointrisk.v1.EvaluationService/EvaluateEach',
+            jointrisk_dot_v1_dot_evaluation__pb2.EvaluateRequest.SerializeToString,
+            jointrisk_dot_v1_dot_evaluation__pb2.EvaluateReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class EvaluationServiceStub:
     """Evaluates a batch, or refuses it whole. The asker's quota is charged first, and once: the identical request again,
     and the same elements once to another quorum, are free.
     """
+    EvaluateEach: _grpc.StreamStreamMultiCallable[_evaluation_pb2.EvaluateRequest, _evaluation_pb2.EvaluateReply]
+    """The same for requests of few elements, one after the other, answered in that order: a stream that stays open spares
+    them what a call costs. Who is no member any more has it ended.
+    """
     GetQuota: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.GetQuotaRequest, _evaluation_pb2.Quota]
     """What the caller has left at this holder."""
 
@@ -46,6 +50,10 @@ class EvaluationServiceAsyncStub(EvaluationServiceStub):
     Evaluate: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.EvaluateRequest, _evaluation_pb2.EvaluateResponse]  # type: ignore[assignment]
     """Evaluates a batch, or refuses it whole. The asker's quota is charged first, and once: the identical request again,
     and the same elements once to another quorum, are free.
+    """
+    EvaluateEach: _aio.StreamStreamMultiCallable[_evaluation_pb2.EvaluateRequest, _evaluation_pb2.EvaluateReply]  # type: ignore[assignment]
+    """The same for requests of few elements, one after the other, answered in that order: a stream that stays open spares
+    them what a call costs. Who is no member any more has it ended.
     """
     GetQuota: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.GetQuotaRequest, _evaluation_pb2.Quota]  # type: ignore[assignment]
     """What the caller has left at this holder."""
@@ -59,6 +67,16 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evaluation_pb2.EvaluateResponse, _abc.Awaitable[_evaluation_pb2.EvaluateResponse]]:
         """Evaluates a batch, or refuses it whole. The asker's quota is charged first, and once: the identical request again,
         and the same elements once to another quorum, are free.
+        """
+
+    @_abc_1.abstractmethod
+    def EvaluateEach(
+        self,
+        request_iterator: _MaybeAsyncIterator[_evaluation_pb2.EvaluateRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_evaluation_pb2.EvaluateReply], _abc.AsyncIterator[_evaluation_pb2.EvaluateReply]]:
+        """The same for requests of few elements, one after the other, answered in that order: a stream that stays open spares
+        them what a call costs. Who is no member any more has it ended.
         """
 
     @_abc_1.abstractmethod
