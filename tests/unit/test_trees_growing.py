@@ -1,5 +1,7 @@
 """Trees grown on summed histograms: those of the pooled rows, within what the settings allow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from jointrisk.errors import ConflictError, CorruptError
 from jointrisk.learning.trees.bins import BinPlan, FeatureBins
 from jointrisk.learning.trees.forest import Forest
 from jointrisk.learning.trees.gradients import Rounding, log_loss_gradients
+from jointrisk.learning.trees.histograms import asked_nodes, open_nodes
 from jointrisk.learning.trees.sampling import columns_of, draws, rows_of
 from jointrisk.learning.trees.settings import TreeSettings
 from jointrisk.learning.trees.stopping import Stopper
@@ -259,6 +262,30 @@ def test_sums_of_other_rows_than_the_leaf_has_are_refused() -> None:
     answers = [member.answer(work.request()) for member in members]
     with pytest.raises(CorruptError, match="parent"):
         work.take(total(answers[:2]))
+
+
+def test_a_leaf_with_more_rows_in_a_bin_than_its_parent_is_refused() -> None:
+    """All features agree with the leaf's rows, but they lie where the parent has none."""
+    members, work = lenders(WHOLE, EXACT), grower(0, EXACT)
+    work.take(total([member.answer(work.request()) for member in members]))
+    answers = total([member.answer(work.request()) for member in members])
+    begins = PLAN.begins(range(5))
+    for value in answers.values():
+        whole = value[0, : begins[1]].sum()
+        value[0] = 0
+        value[0, begins[:-1]] = whole
+    with pytest.raises(CorruptError, match="from 0"):
+        work.take(answers)
+
+
+def test_leaves_too_small_for_two_are_not_asked_about() -> None:
+    """Twice the minimum of rows can be split, one less cannot; where one of two is open, it is asked for itself."""
+    settings = with_settings(depth=1)
+    tree = grow(lenders(WHOLE, settings), settings)
+    for counts, asked in (((400, 399), [1]), ((400, 2600), [1]), ((2600, 400), [2]), ((399, 2601), [2]), ((9, 9), [])):
+        one = replace(tree, count=np.array([sum(counts), *counts]))
+        assert asked_nodes(one, open_nodes(one, depth=2, minimum=200)).tolist() == asked
+    assert not len(open_nodes(tree, depth=1, minimum=200))
 
 
 def test_a_finished_tree_asks_nothing() -> None:

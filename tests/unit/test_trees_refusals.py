@@ -117,6 +117,27 @@ def test_answers_are_the_same_after_a_restart() -> None:
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
+def test_a_member_catches_up_with_a_forest_that_only_grows() -> None:
+    """Trees that are new are taken; a forest with another tree in the place of one, or without it, is refused."""
+    settings = EXACT
+    forest = grow_forest(WHOLE, settings)
+    (member,) = lenders(WHOLE, settings, count=1)
+    for count in (2, 2, 5):
+        member.catch_up(forest.first(count))
+        assert member.finished == count
+    np.testing.assert_allclose(member.log_odds, forest.log_odds(WHOLE.rows))
+    other = changed(forest.trees[1], value=(1, 3.0))
+    swapped = replace(forest, trees=(forest.trees[0], other, *forest.trees[2:]))
+    for wrong in (
+        swapped,
+        forest.first(4),
+        replace(forest, base=0.0),
+        replace(forest, plan=BinPlan(PLAN.features[:4])),
+    ):
+        with pytest.raises(RefusedError, match="grown on"):
+            member.catch_up(wrong)
+
+
 def test_trees_come_in_order_and_within_the_run() -> None:
     """A member answers about the tree after those that it was given, and about no more than the run has."""
     members, request = at_level(0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jointrisk.errors import ConflictError, RefusedError
 from jointrisk.learning.trees.bins import Binned, BinPlan
 from jointrisk.learning.trees.checks import check_request, check_rows, check_tree
+from jointrisk.learning.trees.forest import Forest
 from jointrisk.learning.trees.gradients import Floats, Levels, Rounding, log_loss_gradients
 from jointrisk.learning.trees.histograms import KINDS, Part, histograms
 from jointrisk.learning.trees.request import Request
@@ -96,7 +97,7 @@ class Follower:
 
 
 class Lender:
-    """One member in a run. Give it each finished tree with `follow`, each request with `answer`.
+    """One member in a run. Give it finished trees with `follow` or `catch_up`, each request with `answer`.
 
     Args:
         terms: what it has agreed to.
@@ -112,14 +113,14 @@ class Lender:
         self._terms, self._book, self._seed = terms, book, seed
         self._rounding = Rounding(terms.settings.bits)
         self._follower = Follower(book.binned, terms.base)
-        self._finished = 0
+        self._trees: list[Tree] = []
         self._tree: Tree | None = None
         self._drawn: _Drawn | None = None
 
     @property
     def finished(self) -> int:
         """How many trees it has been given."""
-        return self._finished
+        return len(self._trees)
 
     @property
     def log_odds(self) -> Floats:
@@ -134,10 +135,28 @@ class Lender:
             CorruptError: it is no tree.
         """
         terms = self._terms
-        check_tree(tree, self._finished, terms.plan, terms.settings, terms.run_seed)
+        check_tree(tree, self.finished, terms.plan, terms.settings, terms.run_seed)
         self._require_continued(tree)
         self._follower.follow(tree)
-        self._finished, self._tree, self._drawn = self._finished + 1, None, None
+        self._trees.append(tree)
+        self._tree, self._drawn = None, None
+
+    def catch_up(self, forest: Forest) -> None:
+        """Take those of a forest's trees that it has not been given; after a restart, all.
+
+        Raises:
+            RefusedError: the forest is not the one that it knows, grown on; or as :meth:`follow` does.
+            CorruptError: some tree is none.
+        """
+        known, base = self._trees, self._terms.base
+        same = forest.plan == self._terms.plan and forest.base == base and len(forest.trees) >= len(known)
+        if not same or not all(tree.same(seen) for tree, seen in zip(forest.trees, known, strict=False)):
+            raise RefusedError(
+                "expected the forest that is known, grown on, got another",
+                remedy="Answer no more in this run; tell the coordinator's operator.",
+            )
+        for tree in forest.trees[len(known) :]:
+            self.follow(tree)
 
     def answer(self, request: Request) -> dict[str, NDArray[np.int64]]:
         """Return the member's sums, by name: each int64 [asked leaves, bins of the tree's columns].
@@ -147,8 +166,8 @@ class Lender:
             RefusedError: it must not be answered; see `check_request`.
             CorruptError: it is no request.
         """
-        if request.number != self._finished:
-            raise ConflictError(f"expected a request about tree {self._finished}, got one about {request.number}")
+        if request.number != self.finished:
+            raise ConflictError(f"expected a request about tree {self.finished}, got one about {request.number}")
         terms = self._terms
         asked = check_request(request, terms.plan, terms.settings, terms.run_seed)
         self._require_continued(request.tree)
@@ -163,7 +182,7 @@ class Lender:
 
     def _draw(self) -> "_Drawn":
         """Choose the rows of a tree, and round what they add."""
-        terms, book, tree = self._terms, self._book, self._finished
+        terms, book, tree = self._terms, self._book, self.finished
         rows = rows_of(self._seed, tree, book.row_numbers, terms.settings.row_share)
         odds = self._follower.log_odds[rows] + book.offset
         found = log_loss_gradients(odds, book.labels[rows].astype(np.float64))

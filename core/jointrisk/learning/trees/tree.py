@@ -99,6 +99,13 @@ class Tree:
             nodes = self.step(binned, nodes)
         return nodes
 
+    def same(self, other: "Tree") -> bool:
+        """Tell whether another tree is this one, to the last bit."""
+        return self is other or all(
+            np.array_equal(value, theirs)
+            for value, theirs in zip(self.arrays().values(), other.arrays().values(), strict=True)
+        )
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return all that a tree is, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
