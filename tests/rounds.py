@@ -117,6 +117,7 @@ class World:
     contract: bytes | None = None
     port: int = 0
     present: Office | None = None
+    audits: dict[str, AuditLog] = field(default_factory=dict)
 
     async def office(self) -> Office:
         """Start a coordinator."""
@@ -166,7 +167,8 @@ class World:
         home.mkdir(exist_ok=True)
         store = Store(make_engine(f"sqlite:///{home / 'node.db'}"))
         node_tables().create_all(store.engine)
-        return SumLedger(store, MasterKey(bytes(32)), AuditLog(store))
+        self.audits[name] = AuditLog(store)
+        return SumLedger(store, MasterKey(bytes(32)), self.audits[name])
 
     def identity(self, name: str) -> Ed25519PrivateKey:
         """Return a member's identity key, the same whenever it is asked for."""

@@ -3,15 +3,20 @@
 import asyncio
 import base64
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from jointrisk.errors import InvalidInputError, JointriskError, RefusedError
-from jointrisk.learning.secure_aggregation import Policy, Rule, RuleError, Terms, encoding
+from jointrisk.learning.secure_aggregation import Kind, Policy, Rule, RuleError, Terms, encoding
 from jointrisk.worker_process import Line
 from jointrisk_node.sums.ledger import NewAnswer, SumLedger
 
 _SIGNED = (b"jointrisk/v1/secagg-keys", b"jointrisk/v1/secagg-survivors")
+
+
+_SECRETS_GO = (Kind.MASKED, Kind.RELEASE)
+"""Answers after which a member needs fewer secrets."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class SumDesk:
         self._policy = policy
         self._ledger = ledger
         self._sign = sign
-        self._entering: dict[bytes, Terms] = {}
+        self._known: dict[bytes, Terms] = {}
+        self._tidying: asyncio.Task[None] | None = None
 
     async def answer(self, run_id: str, contract_version: int, line: Line) -> Line:
         """Return what a worker is told; "refused" with code and reason where a rule forbids what it asks.
@@ -63,13 +69,23 @@ class SumDesk:
         if step is None:
             raise InvalidInputError(f"training worker: unknown line {line['op']!r}")
         try:
-            return await asyncio.to_thread(step, run_id, contract_version, line)
+            said = await asyncio.to_thread(step, run_id, contract_version, line)
         except JointriskError as error:
             return {"op": "refused", "code": error.code, "reason": error.message}
+        if said["op"] == "sum_kept" and line["answers"][-1][0] in _SECRETS_GO:
+            self._tidying = asyncio.create_task(self._tidy(self._tidying))
+        return said
+
+    async def _tidy(self, before: asyncio.Task[None] | None) -> None:
+        """Empty the database's log of older states, beside what goes on."""
+        if before is not None:
+            await asyncio.wait([before])
+        with suppress(JointriskError):  # the next one does it
+            await asyncio.to_thread(self._ledger.forget_deleted)
 
     def forget_run(self, run_id: str) -> None:
         """Delete what only a run that goes on needs."""
-        self._entering = {digest: terms for digest, terms in self._entering.items() if terms.run != run_id}
+        self._known = {digest: terms for digest, terms in self._known.items() if terms.run != run_id}
         self._ledger.forget_run(run_id)
 
     def _open(self, run_id: str, contract_version: int, line: Line) -> Line:
@@ -93,7 +109,8 @@ class SumDesk:
         if terms.run != run_id or terms.digest != digest:
             raise RuleError(Rule.SESSION, "expected terms of this run, got others")
         policy.judge.judge(terms, self._member_id)
-        self._entering[digest] = terms
+        self._known = {known: other for known, other in self._known.items() if other.unit != terms.unit}
+        self._known[digest] = terms
 
     def _signed(self, run_id: str, contract_version: int, line: Line) -> Line:
         """Sign keys and survivors of a session of this run, and nothing else."""
@@ -115,14 +132,14 @@ class SumDesk:
             finished=bool(line["finished"]),
         )
         over = self._ledger.keep(new, self._policy(contract_version).cohorts)
-        self._entering.pop(digest, None)
         return {"op": "sum_kept", "over": over}
 
     def _terms(self, run_id: str, digest: bytes) -> Terms:
-        terms = self._entering.get(digest)
+        terms = self._known.get(digest)
         if terms is None:
             kept = self._ledger.find(digest)
-            terms = None if kept is None else kept.terms
+            if kept is not None:
+                terms = self._known[digest] = kept.terms
         if terms is None or terms.run != run_id:
             raise RuleError(Rule.SESSION, "expected a session of this run, got another")
         return terms

@@ -99,9 +99,11 @@ class SumLedger:
             elif new.statement:
                 known.claim(new.statement, new.cohort)
             self._write(session, new, known)
-            over = self._end_older(session, new.terms) if entering else []
+            return self._end_older(session, new.terms) if entering else []
+
+    def forget_deleted(self) -> None:
+        """Leave nothing of older states in the database's files: keys that are not needed any more."""
         self._store.forget_deleted()
-        return over
 
     def forget_run(self, run_id: str) -> None:
         """Delete the sessions of a run that has ended. What was begun and claimed stays for good."""

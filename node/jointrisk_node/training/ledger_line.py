@@ -22,23 +22,32 @@ class LedgerLine:
     def __init__(self, pipe: Pipe, folder: Path) -> None:
         self._pipe = pipe
         self._folder = durable.folder(folder / "sums")
+        self._last: tuple[bytes, Kept] | None = None
+        self._policy: Policy | None = None
 
     def open(self, session: bytes, terms: bytes | None) -> Kept:
-        """Return what is kept of a session; with terms, the daemon judges them first."""
+        """Return what is kept of a session; with terms, the daemon judges them first.
+
+        The session of the last answer is still known here: no other process changes it.
+        """
+        if self._last is not None and self._last[0] == session:
+            return self._last[1]
         said = None if terms is None else base64.b64encode(terms).decode()
         found = self._ask(op="sum_open", session=session.hex(), terms=said)
         policy = found["policy"]
-        return Kept(
-            Policy(
-                policy["federation"],
-                policy["contract_version"],
-                {name: bytes.fromhex(key) for name, key in policy["pinned"].items()},
-                policy["colluders"],
-                policy["minimum"],
-            ),
-            None if found["state"] is None else base64.b64decode(found["state"]),
-            tuple((number, bytes.fromhex(request)) for number, request in found["answers"]),
+        judge = Policy(
+            policy["federation"],
+            policy["contract_version"],
+            {name: bytes.fromhex(key) for name, key in policy["pinned"].items()},
+            policy["colluders"],
+            policy["minimum"],
         )
+        state = None if found["state"] is None else base64.b64decode(found["state"])
+        answers = tuple((number, bytes.fromhex(request)) for number, request in found["answers"])
+        kept = Kept(judge, state, answers)
+        self._last = None if state is None else (session, kept)
+        self._policy = judge
+        return kept
 
     def sign(self, session: bytes, message: bytes) -> bytes:
         """Have the daemon sign keys or survivors."""
@@ -47,6 +56,7 @@ class LedgerLine:
 
     def keep(self, keeping: Keeping, reply: bytes) -> None:
         """Store the reply, then have the daemon commit what makes it one: without that, the file means nothing."""
+        self._last = None
         durable.write(self._path(keeping.answers[-1][1]), reply)
         said = self._ask(
             op="sum_keep",
@@ -57,6 +67,8 @@ class LedgerLine:
             cohort=list(keeping.cohort),
             finished=keeping.finished,
         )
+        if self._policy is not None:
+            self._last = (keeping.session, Kept(self._policy, keeping.state, keeping.answers))
         for request in said["over"]:
             self._path(bytes.fromhex(request)).unlink(missing_ok=True)
 
