@@ -95,7 +95,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 pass_fds=(descriptor,),
-                start_new_session=True,
+                process_group=0,  # not a session of its own: Linux shares time among sessions first, whatever is nice
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread at this point, and a demo killed by -9 leaves none
                 env={**os.environ, **self.environment},
             )

@@ -19,7 +19,7 @@ from jointrisk_node.asking.ledger import EvidenceLedger
 from jointrisk_node.asking.outcome import Blame, Consent, Evaluated
 from jointrisk_node.asking.settings import AskingSettings
 from jointrisk_node.asking.standing import Standing
-from jointrisk_node.asking.turn import Desk, Opened, Question, computed
+from jointrisk_node.asking.turn import Desk, Opened, Question
 from jointrisk_node.audit_journal import AuditJournal
 from jointrisk_node.membership.membership import Membership
 
@@ -134,7 +134,7 @@ class Asker:
             return await self._batch(inputs, question, blamed)
 
     async def _batch(self, inputs: list[bytes], question: Question, blamed: list[Blame]) -> Opened:
-        batch = await computed(len(inputs), blind, inputs, self._desk.randomness)
+        batch = await self._desk.computed(len(inputs), blind, inputs, self._desk.randomness)
         course = Course(self._desk, self._generations, question, batch)
         opened = await course.run()
         blamed += course.blamed

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -38,12 +39,17 @@ from jointrisk_node.asking.ledger import EvidenceLedger, FalseAnswer
 from jointrisk_node.asking.outcome import Blame, Consent, Missing
 from jointrisk_node.asking.standing import Standing
 from jointrisk_node.audit_journal import AuditJournal
+from jointrisk_node.background import background_threads
 from jointrisk_node.membership.membership import Membership
 
 _IN_THIS_THREAD = 8  # A few elements take less time than they would wait for another thread.
 
-_NOTED_BESIDE = 64
-"""Larger batches are asked when the record of it is on the disk, so that no holder has one of what this node forgot.
+_BATCHES_AT_ONCE = 2
+
+ONLINE_AT_MOST = 64
+"""Larger batches are work on files.
+
+They are asked when the record of it is on the disk, so that no holder has one of what this node forgot.
 A lookup of one person does not wait for the disk before it is sent: a node that dies then leaves the holder's record.
 """
 
@@ -79,6 +85,18 @@ class Desk:
     def identity(self) -> Ed25519PrivateKey:
         """This node's identity key, read once."""
         return self.membership.keys.identity()
+
+    async def computed(self, size: int, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return a function's result; what is about many elements gives way to everything else."""
+        if size <= _IN_THIS_THREAD:
+            return function(*args, **kwargs)
+        if size <= ONLINE_AT_MOST:
+            return await asyncio.to_thread(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._background, partial(function, *args, **kwargs))
+
+    @cached_property
+    def _background(self) -> Executor:
+        return background_threads(_BATCHES_AT_ONCE, "asking-bulk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +137,6 @@ class Opened:
     generation: int
     quorum: tuple[str, ...]
     proofs: int
-
-
-async def computed(size: int, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Return a function's result, computed in another thread when it is about more than a few elements."""
-    if size <= _IN_THIS_THREAD:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 class Turn:
@@ -170,14 +181,14 @@ class Turn:
         if missing:
             return missing
         columns = [_elements(answer) for answer in answers.values()] + ([own] if own else [])
-        keys = await computed(len(self._batch.elements), self._open, columns)
+        keys = await self._desk.computed(len(self._batch.elements), self._open, columns)
         return Opened(keys, self._request.request_id, self._request.generation, self._roles.names, len(answers))
 
     async def _answers(
         self,
     ) -> tuple[Sequence[Element] | None, dict[str, pb.EvaluateResponse], dict[str, Missing]]:
         # While holders compute, this node's own share is applied, and the record of a lookup gets to the disk.
-        beside = len(self._batch.elements) <= _NOTED_BESIDE
+        beside = len(self._batch.elements) <= ONLINE_AT_MOST
         if not beside:
             await self._note()
         calls = {name: asyncio.create_task(self._ask(name)) for name in self._roles.names if name != self._me}
@@ -226,7 +237,7 @@ class Turn:
         if self._roles.own is None:
             return None
         elements = self._batch.elements
-        return await computed(len(elements), evaluate_unproven, self._roles.own, elements)
+        return await self._desk.computed(len(elements), evaluate_unproven, self._roles.own, elements)
 
     def _failed(self, name: str, failure: BaseException) -> Missing:
         """Judge a call that failed; what is no error of ours or the holder's goes on."""
@@ -249,7 +260,7 @@ class Turn:
             head = head_from_message(answer)
             if head is not None and is_possible_head(head):
                 self._desk.heads.compare(self._question.epoch, head, name)
-            why = await computed(len(self._batch.elements), self._objection, name, answer)
+            why = await self._desk.computed(len(self._batch.elements), self._objection, name, answer)
             if why:
                 lied[name] = await self._blame(name, answer, why)
             else:

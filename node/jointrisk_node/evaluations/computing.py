@@ -15,13 +15,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
 from jointrisk.errors import DeadlineError, UnavailableError
 from jointrisk.oprf.group import Randomness
 from jointrisk.oprf.holder import Evaluation, evaluate_share
+from jointrisk_node.background import background_threads
 from jointrisk_node.evaluations.shares import Held
 
 ONLINE_AT_MOST: Final = 64
@@ -42,7 +43,6 @@ ONLINE_OF_ALL: Final = 256
 _AT_ONCE: Final = 2  # elements that are computed in the event loop's thread: 0.4 ms for one, 0.6 ms for two
 _SLICE: Final = 16  # elements; a millisecond
 _GIVES_WAY: Final = 0.005  # seconds; then a slice is computed all the same, so that bulk goes on
-_NICENESS: Final = 10  # moderate: a thread that hardly ever runs would keep Python's lock for long
 _SWITCH_SECONDS: Final = 0.0005  # in place of 5 ms, which an online request would wait for each time it wants the lock
 
 _Item = TypeVar("_Item")
@@ -132,7 +132,7 @@ class Evaluator:
         self.precedence = Precedence()
         self._randomness = randomness
         threads = bulk_threads or max(1, len(os.sched_getaffinity(0)) - 1)
-        self._bulk = ThreadPoolExecutor(threads, thread_name_prefix="evaluation-bulk", initializer=_be_nice)
+        self._bulk = background_threads(threads, "evaluation-bulk")
         self._online = ThreadPoolExecutor(1, thread_name_prefix="evaluation-online")
         self.online_places = Places(ONLINE_OF_ALL, ONLINE_OF_ONE)
         self.bulk_places = Places(WAITING_AT_MOST, WAITING_OF_ONE)
@@ -204,9 +204,3 @@ async def _until_nobody_waits(pool: Executor, work: Callable[[], Evaluation], go
     except asyncio.CancelledError:
         gone.set()
         raise
-
-
-def _be_nice() -> None:
-    """Let this thread have what others leave (Linux: niceness is of threads, and can always be raised)."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
