@@ -126,7 +126,7 @@ class CohortAtHand:
                 failures[name] = f"{error.code}: {error.message}"
         needed = len(self.numbers) if quorum is None else quorum
         replies = [lambda one=one: one for one in good.values()]
-        return Collected(len(good) >= needed, replies, tuple(good), failures)  # type: ignore[arg-type]
+        return Collected(len(good) >= needed, replies, tuple(good), failures)
 
     def _ask(self, name: str, message: Message) -> RecordDict:
         """Let a fresh process of the member answer what came over the wire."""

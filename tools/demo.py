@@ -285,7 +285,14 @@ def _report(
         "seconds_per_round": round(sum(entry["seconds"] for entry in history) / len(history), 3),
         "validation": history[-1]["metrics"],
         "arrays_sha256": run["arrays_sha256"],
+        "aggregation": _aggregation(run),
     }
+
+
+def _aggregation(run: dict[str, Any]) -> dict[str, Any]:
+    """Return how members' parts were added up: the mode, n, f, t, the minimum."""
+    figures = run["history"][-1]["guarantee_figures"]
+    return {name: figures[name] for name in ("mode", "members", "colluders", "threshold", "minimum")}
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

@@ -138,7 +138,8 @@ RUNS = [
     ('task = "probe"\nstrategy = "fedsgd"', 2, "fedsgd"),
     ('task = "probe"\nmembers = ["nobody"]', 2, "not in the roster: nobody"),
     ('task = "probe"\nminimum_members = 2', 4, "at least 2 members are wanted, there are 1"),
-    ("minimum_members = 1", 4, "needs a feature contract and none is published"),
+    ("minimum_members = 1", 4, "a secure sum takes at least 3 members, there are 1"),
+    ('minimum_members = 1\naggregation = "plain"', 4, "needs a feature contract and none is published"),
 ]
 
 

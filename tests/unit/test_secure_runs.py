@@ -10,7 +10,7 @@ import pytest
 
 from jointrisk.errors import DeadlineError, RefusedError
 from jointrisk.learning.aggregation import WEIGHT, Aggregate, weighted_mean
-from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, RecordDict, pack, values
+from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, RecordDict, pack
 from jointrisk.learning.secure_runs import layouts
 from jointrisk_coordinator.runs.notebook import FolderNotebook
 from secure_members import PLAIN, CohortAtHand, KilledError, arrays_of, secure
@@ -31,7 +31,7 @@ def members(names: tuple[str, ...], seed: int = 0) -> dict[str, Callable[[Messag
             if asked.metadata.message_type == "train":
                 sent = asked.content.array_records["arrays"]
                 moved = {
-                    name: pack((values(array) + generator.normal(0, 0.3, values(array).shape)).astype(array.dtype))
+                    name: pack((array.numpy() + generator.normal(0, 0.3, array.shape)).astype(array.dtype))
                     for name, array in sent.items()
                 }
                 return RecordDict({"arrays": ArrayRecord(moved), "metrics": metrics})
@@ -49,7 +49,11 @@ FORM = {"counts": ((2, 7), "int64"), "losses": ((3,), "float64")}
 
 def asked(cohort: CohortAtHand, kind: str = "train") -> list[Message]:
     """Return one message to each member."""
-    arrays = {"w": np.ones((3, 4), dtype=np.float32), "b": np.zeros(5, dtype=np.float64), "none": np.zeros((0, 2))}
+    arrays: dict[str, np.ndarray] = {
+        "w": np.ones((3, 4), dtype=np.float32),
+        "b": np.zeros(5, dtype=np.float64),
+        "none": np.zeros((0, 2)),
+    }
     content = RecordDict({"arrays": ArrayRecord({name: pack(value) for name, value in arrays.items()})})
     return [Message(content, number, kind) for number in cohort.numbers.values()]
 

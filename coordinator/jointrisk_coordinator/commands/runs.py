@@ -162,8 +162,23 @@ def run_view(run: "pb.Run") -> "RenderableType":
     )
     parts += [bar, _participants(run)]
     if run.history:
-        parts.append(_rounds(run))
+        parts += [_rounds(run), Text(_guarantees(run))]
     return Group(*parts)
+
+
+def _guarantees(run: "pb.Run") -> str:
+    """Say what protected members' replies; rounds for which that is the same are named together."""
+    said: dict[str, list[int]] = {}
+    for entry in run.history:
+        said.setdefault(entry.guarantee, []).append(entry.round)
+    return "\n".join(f"{_numbered(numbers)}: {words}" for words, numbers in said.items())
+
+
+def _numbered(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"round {numbers[0]}"
+    gapless = numbers == list(range(numbers[0], numbers[-1] + 1))
+    return f"rounds {numbers[0]} to {numbers[-1]}" if gapless else f"rounds {', '.join(map(str, numbers))}"
 
 
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "red", "running": "cyan"}

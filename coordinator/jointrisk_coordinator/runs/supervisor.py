@@ -176,16 +176,16 @@ class RunSupervisor:
         if strangers:
             raise InvalidInputError(f"members: not in the roster: {', '.join(strangers)}")
         members = sorted(settings.members or known)
+        if len(members) < settings.minimum_members:
+            raise ConflictError(
+                f"minimum_members: at least {settings.minimum_members} members are wanted, there are {len(members)}",
+                remedy="Invite more members, or lower minimum_members where the members' policies allow it.",
+            )
         if settings.is_secure and len(members) < FEWEST_IN_SECURE_SUMS:
             raise ConflictError(
                 f"aggregation: a secure sum takes at least {FEWEST_IN_SECURE_SUMS} members, there are {len(members)}",
                 remedy='Invite more members; or set aggregation = "plain", if every member\'s policy says '
                 "plain_aggregation = true: the coordinator then sees each member's part.",
-            )
-        if len(members) < settings.minimum_members:
-            raise ConflictError(
-                f"minimum_members: at least {settings.minimum_members} members are wanted, there are {len(members)}",
-                remedy="Invite more members, or lower minimum_members where the members' policies allow it.",
             )
         return members
 

@@ -61,4 +61,4 @@ def _in_words(kept: Guarantee, one: RoundView) -> str:
 
 def _in_force(settings: RunSettings) -> str:
     """Return all settings, the defaults too, as TOML."""
-    return tomli_w.dumps(settings.model_dump(mode="json"))
+    return tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))

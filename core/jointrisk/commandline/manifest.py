@@ -1,7 +1,7 @@
 """A model's manifest as people and programs see it."""
 
 import json as json_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jointrisk.commandline.output import show_fields, show_json
 
@@ -34,7 +34,16 @@ def show_manifest(described: "ModelDescription", *, json: bool) -> None:
             "members": ", ".join(lineage["members"]),
             "rounds": f"{facts['rounds']}, best {facts['best_round']}, {facts['strategy']}",
             "code": facts["code_version"],
-            "aggregation": facts["privacy"]["aggregation"],
+            "aggregation": _aggregation(facts["privacy"]),
             "differential privacy": facts["privacy"]["differential_privacy"],
         }
+    )
+
+
+def _aggregation(privacy: dict[str, Any]) -> str:
+    if privacy["aggregation"] != "secure":
+        return str(privacy["aggregation"])
+    return (
+        f"secure: of {privacy['members']} members, {privacy['colluders']} may collude with the coordinator; "
+        f"{privacy['threshold']} sign each sum, at least {privacy['minimum']} are in it"
     )
