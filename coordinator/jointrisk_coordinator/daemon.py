@@ -42,7 +42,7 @@ from jointrisk.rpc.v1 import (
     model_pb2_grpc,
     training_pb2,
 )
-from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
+from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket, settle
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk.throttle import Throttle
@@ -228,6 +228,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
         stack.push_async_callback(server.stop, _GRACE_SECONDS)
     close_to_others(path)
     stack.callback(path.unlink, missing_ok=True)
+    settle()
     log.info("daemon.ready", address=endpoints.address, join_address=endpoints.join_address)
 
 

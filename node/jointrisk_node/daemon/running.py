@@ -22,7 +22,7 @@ from jointrisk.rpc.v1 import (
     score_pb2_grpc,
     training_pb2,
 )
-from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket
+from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket, settle
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk_node.attempts import attempt
@@ -144,6 +144,7 @@ async def _node(state: StateDir, settings: NodeSettings, key: MasterKey) -> Asyn
             stack.callback(asyncio.create_task(loop).cancel)
         await parts.link.start()
         stack.push_async_callback(parts.link.stop, _GRACE_SECONDS)
+        settle()
         log.info("daemon.ready", member_id=parts.membership.member_id)
         yield
 
