@@ -11,9 +11,11 @@ import pytest
 from jointrisk.errors import DeadlineError, RefusedError
 from jointrisk.learning.aggregation import WEIGHT, Aggregate, weighted_mean
 from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, RecordDict, pack
-from jointrisk.learning.secure_runs import layouts
+from jointrisk.learning.secure_aggregation import Kind, Mode, SeriesAggregator, Terms
+from jointrisk.learning.secure_runs import Asked, layouts, wire_kind
+from jointrisk.learning.secure_runs.content import read_reply, request_content
 from jointrisk_coordinator.runs.notebook import FolderNotebook
-from secure_members import PLAIN, CohortAtHand, KilledError, arrays_of, secure
+from secure_members import PLAIN, RUN, CohortAtHand, KilledError, arrays_of, secure
 
 STEPS = ("keys", "shares", "masked", "sign", "release")
 LOSS = {"loss": (0.0, 10.0)}
@@ -297,3 +299,67 @@ def _kill_at(cohort: CohortAtHand, step: str, when: str) -> None:
         return done
 
     cohort.collect = dying  # type: ignore[method-assign]
+
+
+def test_a_member_answers_a_series_over_rounds_and_restarts(tmp_path: Path) -> None:
+    """One message a sum, with fresh processes for each; rounds of other sums in between end nothing."""
+    cohort = CohortAtHand(tmp_path, members(FIVE))
+    sitting = cohort.sitting()
+    terms = Terms(
+        mode=Mode.SERIES, session=bytes(16), federation="test", run=RUN, round=0, attempt=1, statistic="levels",
+        contract_version=1, colluders=2, threshold=4, minimum=4,
+        members=tuple((name, sitting.identities[name]) for name in FIVE),
+    )  # fmt: skip
+    aggregator = SeriesAggregator(terms)
+    for _ in range(2):
+        _step(cohort, aggregator, None)
+        aggregator.advance()
+    for number in range(1, 4):
+        messages = asked(cohort, "evaluate")
+        question = Asked("evaluate", "sum", tuple(FORM), messages[0].content)
+        aggregator.ask(number, question.digest(), layouts.sum_layout(FORM))
+        _step(cohort, aggregator, question)
+        found = layouts.sum_reply(FORM, aggregator.outcome().sums)
+        expected = PLAIN.sum(cohort, messages, FORM)
+        assert expected.reply is not None
+        assert np.array_equal(arrays_of(found)["counts"], arrays_of(expected.reply.content)["counts"])
+        cohort.round = number
+        assert trained(cohort, tmp_path / "run").reply is not None
+
+
+def _step(cohort: CohortAtHand, aggregator: SeriesAggregator, question: Asked | None) -> None:
+    """Ask everybody in a step of a series."""
+    content = request_content(aggregator.requests(), question)
+    messages = [Message(content, number, wire_kind(aggregator.kind)) for number in cohort.numbers.values()]
+    done = cohort.collect(messages, lambda name, reply: aggregator.take(name, read_reply(reply)))
+    assert not done.failures
+
+
+def test_what_a_curious_coordinator_keeps_holds_no_members_part(tmp_path: Path) -> None:
+    """After the sum, in notes and replies: nobody's rows, update or loss, in any of the forms in which they went in."""
+    heard: list[bytes] = []
+    cohort = CohortAtHand(tmp_path, members(FIVE))
+    collect = cohort.collect
+
+    def listening(messages: Any, check: Any, **options: Any) -> Any:
+        def hear(name: str, reply: RecordDict) -> None:
+            heard.append(read_reply(reply))
+            check(name, reply)
+
+        return collect(messages, hear, **options)
+
+    cohort.collect = listening  # type: ignore[method-assign]
+    assert trained(cohort, tmp_path / "run").reply is not None
+    kept = b"".join([*heard, *(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())])
+    message = asked(cohort)[0]
+    for name, app in members(FIVE).items():
+        given = layouts.given(Asked("train", "mean", ("loss",), message.content), app(message))
+        words = layouts.mean_layout(message, LOSS).quantised(given, 5, bytes)
+        masked = [reply[-words.nbytes :] for reply in heard if reply[1] == Kind.MASKED + 128]
+        assert len(masked) == len(FIVE)
+        for reply in masked:
+            apart = np.frombuffer(reply, dtype=words.dtype) - words  # unmasked, a rounding or none
+            assert not (np.minimum(apart, -apart) <= given.weight).any(), name
+        needles = [np.asarray(value).reshape(-1)[:2].tobytes() for value in given.values if value.size > 1]
+        assert needles
+        assert not any(needle in kept for needle in needles), name

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from jointrisk.errors import RefusedError
-from jointrisk.learning.secure_aggregation import Contributions, Terms
+from jointrisk.learning.secure_aggregation import Contributions, Mode, Terms
 from jointrisk.learning.secure_aggregation.answered import Attempt, claim_digest
 from jointrisk.masterkey import MasterKey
 from jointrisk.store import AuditLog, Store
@@ -127,8 +127,9 @@ class SumLedger:
 
     @staticmethod
     def _end_older(session: Session, terms: Terms) -> list[str]:
-        """Delete the sessions of rounds that are complete, and of earlier attempts."""
-        earlier = (SumSession.round < terms.round) | (SumSession.unit == terms.unit.hex())
+        """Delete the sessions of rounds that are complete, and earlier attempts; a series goes on for many rounds."""
+        earlier = (SumSession.round < terms.round) & SumSession.series.is_(False)
+        earlier |= SumSession.unit == terms.unit.hex()
         chosen = select(SumSession).where(
             SumSession.run_id == terms.run, SumSession.session != terms.digest.hex(), earlier
         )
@@ -155,6 +156,7 @@ class SumLedger:
                 session=digest,
                 run_id=terms.run,
                 round=terms.round,
+                series=terms.mode is Mode.SERIES,
                 unit=terms.unit.hex(),
                 terms=terms.encoded,
                 state=sealed,

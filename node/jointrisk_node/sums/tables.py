@@ -15,6 +15,7 @@ class SumSession(Base):
     """Digest of its terms, hex."""
     run_id: Mapped[str] = mapped_column(String(64), index=True)
     round: Mapped[int]
+    series: Mapped[bool]
     unit: Mapped[str] = mapped_column(String(256))
     terms: Mapped[bytes]
     state: Mapped[bytes]

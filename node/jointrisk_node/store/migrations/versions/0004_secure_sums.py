@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("session", sa.String(length=64), nullable=False),
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("round", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("series", sa.Boolean(), nullable=False),
         sa.Column("unit", sa.String(length=256), nullable=False),
         sa.Column("terms", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),
