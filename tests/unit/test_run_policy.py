@@ -83,3 +83,18 @@ def test_offer_lists_members_in_order_once_each(members: list[str]) -> None:
     """A member's number is its place, so the places have to be unambiguous."""
     with pytest.raises(ValidationError):
         RunOffer.model_validate(OFFER.model_dump() | {"members": members})
+
+
+def test_plain_runs_need_a_policy_that_says_so() -> None:
+    """The coordinator would see this node's part."""
+    with pytest.raises(RefusedError, match='policy rule "plain_aggregation"'):
+        judge(RunPolicy(), aggregation="plain")
+    judge(RunPolicy(plain_aggregation=True), aggregation="plain")
+
+
+def test_secure_runs_provide_for_as_many_colluders_as_the_policy_says() -> None:
+    """Where the run does not say, that follows from the members and is judged with the terms of each sum."""
+    with pytest.raises(RefusedError, match='policy rule "colluders": secure sums have to provide for 2; offered are 1'):
+        judge(RunPolicy(colluders=2), colluders=1)
+    judge(RunPolicy(colluders=2), colluders=2)
+    judge(RunPolicy(colluders=2))

@@ -358,8 +358,8 @@ def test_what_a_curious_coordinator_keeps_holds_no_members_part(tmp_path: Path) 
         masked = [reply[-words.nbytes :] for reply in heard if reply[1] == Kind.MASKED + 128]
         assert len(masked) == len(FIVE)
         for reply in masked:
-            apart = np.frombuffer(reply, dtype=words.dtype) - words  # unmasked, a rounding or none
-            assert not (np.minimum(apart, -apart) <= given.weight).any(), name
+            apart = np.frombuffer(reply, dtype=np.uint64) - words.astype(np.uint64)  # unmasked, a rounding or none
+            assert not (np.minimum(apart, np.uint64(0) - apart) <= given.weight).any(), name
         needles = [np.asarray(value).reshape(-1)[:2].tobytes() for value in given.values if value.size > 1]
         assert needles
         assert not any(needle in kept for needle in needles), name

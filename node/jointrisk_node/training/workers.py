@@ -240,7 +240,7 @@ class _RunWorker:
 
     async def _perform(self, task: HeldTask) -> Answer:
         offer = await self._accepted()
-        _require_protected(offer, task.kind)
+        require_protected(offer, task.kind)
         process = await self._ensure(offer)
         process.send(
             {
@@ -299,7 +299,7 @@ class _RunWorker:
             await process.end()
 
 
-def _require_protected(offer: RunOffer, kind: str) -> None:
+def require_protected(offer: RunOffer, kind: str) -> None:
     """Refuse to show the coordinator what it may only see in sums, and sums in a run that was accepted without.
 
     Raises:
