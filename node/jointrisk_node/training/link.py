@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -22,12 +22,14 @@ from jointrisk.errors import (
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import training_pb2 as pb
 from jointrisk.worker_process import where
-from jointrisk_node.sums import SumDesk
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.record import Audit, TrainingRecord
 from jointrisk_node.training.spool import HeldTask, TaskSpool
 from jointrisk_node.training.stream import Known, NodeStream, VersionsSeen
 from jointrisk_node.training.workers import Workers
+
+if TYPE_CHECKING:
+    from jointrisk_node.sums import SumDesk
 
 log = structlog.get_logger()
 
@@ -67,7 +69,7 @@ class Link:
         *,
         known: Callable[[], Known],
         seen: VersionsSeen,
-        sums: SumDesk,
+        sums: "SumDesk",
         audit: Audit,
         clock: Clock = utc_now,
         rng: random.Random | None = None,

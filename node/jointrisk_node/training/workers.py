@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,10 +19,12 @@ from jointrisk.errors import (
 from jointrisk.federation.policy import RunOffer
 from jointrisk.transfer import Header
 from jointrisk.worker_process import Line, WorkerProcess, where
-from jointrisk_node.sums import SumDesk
 from jointrisk_node.training.gate import Gate
 from jointrisk_node.training.record import TrainingRecord
 from jointrisk_node.training.spool import Answer, HeldTask, TaskSpool
+
+if TYPE_CHECKING:
+    from jointrisk_node.sums import SumDesk
 
 log = structlog.get_logger()
 
@@ -60,7 +62,7 @@ class Workers:
         data: Mapping[str, Any],
         answered: Callable[[HeldTask], None],
         record: TrainingRecord,
-        sums: SumDesk,
+        sums: "SumDesk",
     ) -> None:
         self._sums = sums
         self._spool = spool
@@ -122,7 +124,7 @@ class _RunWorker:
         data: Mapping[str, Any],
         answered: Callable[[HeldTask], None],
         record: TrainingRecord,
-        sums: SumDesk,
+        sums: "SumDesk",
     ) -> None:
         self._sums = sums
         self._record = record
