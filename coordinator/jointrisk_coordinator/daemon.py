@@ -3,10 +3,9 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
@@ -14,8 +13,9 @@ import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
 from jointrisk import __version__
+from jointrisk.audit import FieldValue
 from jointrisk.clock import utc_now
-from jointrisk.errors import JointriskError, UnauthenticatedError
+from jointrisk.errors import UnauthenticatedError
 from jointrisk.federation.certificates import Identity
 from jointrisk.federation.signing import Signed, sign_document
 from jointrisk.learning.bundle import Lineage
@@ -23,6 +23,7 @@ from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc import tls
 from jointrisk.rpc.guard import Check, Context, Guard
+from jointrisk.rpc.refusals import Who, recorder
 from jointrisk.rpc.server import add_health_and_reflection, bind, bind_unix, check_protocol, new_server
 from jointrisk.rpc.v1 import (
     ceremony_operator_pb2_grpc,
@@ -45,7 +46,6 @@ from jointrisk.rpc.v1 import (
 from jointrisk.serving import StopSignal, close_to_others, keep_files_private, prepare_socket, settle
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
-from jointrisk.throttle import Throttle
 from jointrisk_coordinator.authority import Authority, ServerCertificate
 from jointrisk_coordinator.ceremonies import BulletinBoard
 from jointrisk_coordinator.ceremonies.operator_service import CeremonyOperatorService
@@ -76,7 +76,6 @@ log = structlog.get_logger()
 
 _GRACE_SECONDS = 5.0
 _LARGEST_JOIN = 64 << 10  # bytes; whoever calls there has proven nothing yet
-_RECORDED = 30
 _ROSTER_CHECK_SECONDS = 1.0
 
 
@@ -192,7 +191,10 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     ca = parts.authority.certificate_pem
     host = settings.listen.public_host or socket.gethostname()
 
-    record = _recorder(parts.audit)
+    async def append(event: str, **fields: FieldValue) -> None:
+        await asyncio.to_thread(parts.audit.append, event, **fields)
+
+    record = recorder(append, _who)
     members = new_server(Guard([check_protocol, _members_only(parts.office)], record, broken=record))
     port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
@@ -206,7 +208,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     services = _services(membership_pb2, contract_pb2, model_pb2, ceremony_pb2, listing_pb2, training_pb2)
     add_health_and_reflection(members, services)
 
-    joining = new_server(Guard([check_protocol], _recorder(parts.audit)), max_message_bytes=_LARGEST_JOIN)
+    joining = new_server(Guard([check_protocol], record), max_message_bytes=_LARGEST_JOIN)
     join_port = bind(joining, settings.listen.join_address, tls.open_server_credentials(certificate, ca))
     endpoints = Endpoints(f"{host}:{port}", f"{host}:{join_port}", utc_now())
     join_pb2_grpc.add_JoinServiceServicer_to_server(JoinServicer(parts.office, endpoints.address), joining)
@@ -265,30 +267,13 @@ def _current_member(office: MembershipOffice) -> Callable[[Context], Identity]:
     return who
 
 
-def _recorder(audit: AuditLog) -> Callable[[Context, str, JointriskError], Awaitable[None]]:
-    """Return what writes refused calls to the audit log, of each member a bounded number a minute."""
-    throttles: dict[str, Throttle] = {}
-
-    async def record(context: Context, method: str, error: JointriskError) -> None:
-        member = _member(context)
-        throttle = throttles.setdefault(member, Throttle(limit=_RECORDED, period=timedelta(minutes=1)))
-        unrecorded = throttle.passes(utc_now())
-        if unrecorded is None:
-            return
-        caller = member or context.peer()
-        log.warning("rpc.refused", caller=caller, method=method, code=error.code)
-        await asyncio.to_thread(
-            audit.append, "rpc.refused", caller=caller, method=method, code=error.code, unrecorded=unrecorded
-        )
-
-    return record
-
-
-def _member(context: Context) -> str:
+def _who(context: Context) -> Who:
+    """Return the member that calls; who has no certificate shares a minute with all others that have none."""
     try:
-        return tls.peer(context).member_id
+        member = tls.peer(context).member_id
     except UnauthenticatedError:
-        return ""
+        return Who("", context.peer())
+    return Who(member, member)
 
 
 async def _keep_roster_fresh(office: MembershipOffice, board: BulletinBoard, hub: Hub) -> None:

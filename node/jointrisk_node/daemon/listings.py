@@ -47,12 +47,10 @@ from jointrisk_node.signals.access import AccessDesk
 from jointrisk_node.signals.desk import SignalDesk
 from jointrisk_node.signals.ledger import AccessLedger
 from jointrisk_node.signals.listening import SignalPort
-from jointrisk_node.signals.service import AccessServicer, SignalServicer
+from jointrisk_node.signals.service import AccessServicer, SignalServicer, at_the_socket
 
 if TYPE_CHECKING:
     from grpc import aio
-
-_OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ class ListingParts:
     def _serve_operator(self, server: "aio.Server") -> None:
         listing_lister_pb2_grpc.add_ListingListerServicer_to_server(ListingLister(self.lister.desk), server)
         replica_operator_pb2_grpc.add_ReplicaOperatorServicer_to_server(ReplicaOperatorService(self.replica), server)
-        signals = SignalServicer(self.signals, lambda _context, _role: _OPERATOR)
+        signals = SignalServicer(self.signals, at_the_socket)
         signal_pb2_grpc.add_SignalServiceServicer_to_server(signals, server)
         signal_access_pb2_grpc.add_NodeAccessOperatorServicer_to_server(AccessServicer(self.access), server)
         holder = HolderOperatorService(self.evaluations, self._evaluator, self._shared.settings.holder.listen)

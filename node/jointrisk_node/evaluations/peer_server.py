@@ -1,20 +1,18 @@
 """The port for other members: mutual TLS, nobody else, each call judged by the roster as it is now."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import structlog
 from grpc import aio
 
 from jointrisk.clock import Clock, utc_now
-from jointrisk.errors import JointriskError, UnauthenticatedError
+from jointrisk.errors import UnauthenticatedError
 from jointrisk.rpc import tls
 from jointrisk.rpc.guard import Check, Context, Guard
+from jointrisk.rpc.refusals import Who, recorder
 from jointrisk.rpc.server import add_health_and_reflection, bind, check_protocol, new_server
 from jointrisk.rpc.v1 import evaluation_pb2, evaluation_pb2_grpc
-from jointrisk.throttle import Throttle
 from jointrisk_node.audit_journal import AuditJournal
 from jointrisk_node.evaluations.callers import Callers
 from jointrisk_node.evaluations.desk import EvaluationDesk
@@ -22,7 +20,6 @@ from jointrisk_node.evaluations.service import EvaluationServicer
 from jointrisk_node.membership.membership import Membership
 
 _LARGEST_MESSAGE: Final = 1 << 20  # 4,096 elements are 128 KiB
-_RECORDED: Final = 30  # refused calls a minute
 _NOBODY: Final = "nobody that this federation knows"
 
 log = structlog.get_logger()
@@ -69,7 +66,7 @@ async def start_peer_server(
     Raises:
         ConflictError: the address is taken or not this machine's.
     """
-    guard = Guard([check_protocol, _members_only(callers)], _recorder(journal, clock))
+    guard = Guard([check_protocol, _members_only(callers)], recorder(journal.append, _who, clock=clock))
     server = new_server(guard, max_message_bytes=_LARGEST_MESSAGE)
     port = bind(server, address, tls.server_credentials(membership.transport, membership.ca_pem))
     servicer = EvaluationServicer(desk, tls.peer)
@@ -87,25 +84,10 @@ def _members_only(callers: Callers) -> Check:
     return check
 
 
-def _recorder(journal: AuditJournal, clock: Clock) -> Callable[[Context, str, JointriskError], Awaitable[None]]:
-    """Return what puts calls that were refused at the door on record, a bounded number a minute of each member."""
-    throttles: dict[str, Throttle] = {}
-
-    async def record(context: Context, method: str, error: JointriskError) -> None:
-        caller = _name(context)
-        throttle = throttles.setdefault(caller, Throttle(_RECORDED, timedelta(minutes=1)))
-        unrecorded = throttle.passes(clock())
-        if unrecorded is None:
-            return
-        log.warning("rpc.refused", caller=caller, method=method, code=error.code)
-        await journal.append("rpc.refused", caller=caller, method=method, code=error.code, unrecorded=unrecorded)
-
-    return record
-
-
-def _name(context: Context) -> str:
+def _who(context: Context) -> Who:
     """Return whose certificate it is: the CA gives names, so that there are not many."""
     try:
-        return tls.peer(context).member_id
+        name = tls.peer(context).member_id
     except UnauthenticatedError:
-        return _NOBODY
+        name = _NOBODY
+    return Who(name, name)

@@ -5,20 +5,18 @@ The server shows the node's member certificate; clients trust the federation's C
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
-from jointrisk.clock import utc_now
 from jointrisk.errors import InvalidInputError, JointriskError
 from jointrisk.federation.certificates import KeyPair, certificate_fingerprint, certificate_from_pem
 from jointrisk.rpc.guard import Context, Guard
+from jointrisk.rpc.refusals import Who, recorder
 from jointrisk.rpc.server import bind, new_server
 from jointrisk.rpc.tls import open_server_credentials, server_credentials
 from jointrisk.rpc.v1.signal_pb2_grpc import add_SignalServiceServicer_to_server
-from jointrisk.throttle import Throttle
 from jointrisk_node.signals.access import AccessDesk, Role, Shown
 from jointrisk_node.signals.desk import SignalDesk
 from jointrisk_node.signals.ports import Journal
@@ -27,7 +25,6 @@ from jointrisk_node.signals.settings import SignalSettings
 
 log = structlog.get_logger()
 
-_RECORDED = 30
 _ROLES = {"/jointrisk.v1.SignalService/Query": Role.QUERY, "/jointrisk.v1.SignalService/Screen": Role.SCREEN}
 _LONGEST_HEADER = 200
 
@@ -59,7 +56,7 @@ class SignalPort:
         self._settings = settings
         self._transport = transport
         self._ca = ca
-        self._server = new_server(Guard([self._check], _recorder(journal)))
+        self._server = new_server(Guard([self._check], recorder(journal.append, _anybody, event="signals.refused")))
         self.port = 0
         """Where it listens; 0 before it does."""
 
@@ -115,16 +112,6 @@ def _client_ca(path: str) -> bytes:
     return pem
 
 
-def _recorder(journal: Journal) -> Callable[[Context, str, JointriskError], Awaitable[None]]:
-    """Return what records refused calls: a bounded number a minute, and how many were left out."""
-    throttle = Throttle(limit=_RECORDED, period=timedelta(minutes=1))
-
-    async def record(context: Context, method: str, error: JointriskError) -> None:
-        unrecorded = throttle.passes(utc_now())
-        if unrecorded is None:
-            return
-        caller = context.peer()[:_LONGEST_HEADER]
-        log.warning("signals.refused", caller=caller, method=method, code=error.code)
-        await journal.append("signals.refused", caller=caller, method=method, code=error.code, unrecorded=unrecorded)
-
-    return record
+def _anybody(context: Context) -> Who:
+    """Return where a call came from; all share a minute."""
+    return Who("", context.peer()[:_LONGEST_HEADER])
