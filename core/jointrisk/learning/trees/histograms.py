@@ -157,12 +157,11 @@ def _is_larger(tree: Tree, one: int, other: int) -> bool:
 def _add_packed(sums: Sums, binned: Binned, part: Part, begins: Sequence[int], shift: int) -> None:
     """Add up three numbers of a row as one, which takes a third of the time."""
     packed = ((((np.int64(1) << shift) + part.hessians) << shift) + part.gradients).astype(np.float64)
-    low = (1 << shift) - 1
+    found, low = np.empty(sums.shape[1:]), (1 << shift) - 1
     for column, (begin, end) in enumerate(pairwise(begins)):
-        found = _binned_sums(binned[column], part, packed, end - begin, sums.shape[1]).astype(np.int64)
-        sums[0, :, begin:end] += found & low
-        sums[1, :, begin:end] += (found >> shift) & low
-        sums[2, :, begin:end] += found >> (2 * shift)
+        found[:, begin:end] = _binned_sums(binned[column], part, packed, end - begin, sums.shape[1])
+    whole = found.astype(np.int64)
+    sums += np.stack([whole & low, (whole >> shift) & low, whole >> (2 * shift)])
 
 
 def _add_each(sums: Sums, binned: Binned, part: Part, begins: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ else does.
 
 import hashlib
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ _EVEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _SHARE: Final = 2.0**-32
 
 
+@lru_cache(maxsize=16)
 def columns_of(run_seed: int, tree: int, features: int, share: float) -> tuple[int, ...]:
     """Return the columns that a tree may split by, ascending: those of the lowest hashes, at least one.
 

@@ -6,6 +6,7 @@ A tree in work is a tree: its open leaves are leaves whose values hold if it is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -62,6 +63,10 @@ class Tree:
 
     def levels(self) -> Nodes:
         """Return each node's level, the root's 0."""
+        return self._levels
+
+    @cached_property
+    def _levels(self) -> Nodes:
         levels = np.zeros(len(self), dtype=np.int64)
         for node in np.flatnonzero(self.feature != LEAF):
             levels[self.first[node] : self.first[node] + 2] = levels[node] + 1
@@ -76,6 +81,10 @@ class Tree:
 
     def goes_left(self) -> NDArray[np.bool_]:
         """Return for every node and bin whether it goes left, [nodes, 8 * bytes]."""
+        return self._goes_left
+
+    @cached_property
+    def _goes_left(self) -> NDArray[np.bool_]:
         return np.unpackbits(self.left, axis=1).astype(np.bool_)
 
     def step(self, binned: Binned, nodes: Nodes) -> Nodes:
