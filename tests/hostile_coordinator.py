@@ -57,13 +57,13 @@ class HostileStream:
         for frame in frames:
             self._out.put_nowait(frame if isinstance(frame, bytes) else frame.SerializeToString())
 
-    async def until(self, kind: str) -> pb.NodeFrame:
-        """Return the node's next frame of this kind."""
+    async def until(self, *kinds: str) -> pb.NodeFrame:
+        """Return the node's next frame of one of these kinds."""
         async with asyncio.timeout(_PATIENCE):
             async for frame in self._requests:
-                if frame.WhichOneof("frame") == kind:
+                if frame.WhichOneof("frame") in kinds:
                     return frame
-        raise EndedError(f"the node ended the stream before a {kind} came")
+        raise EndedError(f"the node ended the stream before a {' or '.join(kinds)} came")
 
     async def broken_off(self) -> list[pb.NodeFrame]:
         """Return what the node still says until it ends the stream."""
@@ -127,12 +127,16 @@ class HostileCoordinator:
 
     async def start(self) -> None:
         """Serve where the honest coordinator was."""
+        self.serve(self._address, server_credentials(self._certificate, self._authority.certificate_pem))
+        await self._server.start()
+
+    def serve(self, address: str, credentials: grpc.ServerCredentials) -> int:
+        """Say what is served where; return the port."""
         handler = grpc.stream_stream_rpc_method_handler(
             self._exchange, request_deserializer=pb.NodeFrame.FromString, response_serializer=bytes
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Exchange": handler}),))
-        bind(self._server, self._address, server_credentials(self._certificate, self._authority.certificate_pem))
-        await self._server.start()
+        return bind(self._server, address, credentials)
 
     async def stop(self) -> None:
         """Stop at once."""
@@ -141,7 +145,7 @@ class HostileCoordinator:
     @asynccontextmanager
     async def stream(self, *, welcomed: bool = True) -> AsyncIterator[HostileStream]:
         """Return the next stream on which the node says Hello; ``welcomed``: and say Welcome."""
-        stream = await self._greeted()
+        stream = await self.greeted()
         try:
             if welcomed:
                 stream.welcome()
@@ -149,7 +153,7 @@ class HostileCoordinator:
         finally:
             stream.end()
 
-    async def _greeted(self) -> HostileStream:
+    async def greeted(self) -> HostileStream:
         """Return the next stream with a Hello. A node that reconnects may have given one up before it said anything."""
         while True:
             async with asyncio.timeout(_PATIENCE):

@@ -158,7 +158,7 @@ class World:
             known=lambda: Known(1, 0),
             seen=lambda *_: None,
             sums=SumDesk(name, judge, ledger, self.identity(name).sign),
-            audit=RecordedAudit(),
+            audit=self.audits[name],
         )
 
     def ledger(self, name: str) -> SumLedger:
