@@ -105,9 +105,7 @@ async def test_substituted_keys_are_refused_before_first_sight_and_after(scene: 
     course = await Course(scene).until(Kind.SHARES)
     honest, stranger = course.aggregator._keys, Ed25519PrivateKey.generate()
     drawn = secrets_of(course.others["cedar"].running[course.terms.digest])
-    forged = keys.KeyList(
-        course.terms, honest.adverts | {3: advert_of(course.terms, "cedar", drawn, stranger.sign)}
-    )
+    forged = keys.KeyList(course.terms, honest.adverts | {3: advert_of(course.terms, "cedar", drawn, stranger.sign)})
     assert await course.refused(Kind.SHARES, forged.encoded) == "signed-keys"
     own = scene.world.identity(VICTIM).sign  # even with the node's signature
     mine = keys.KeyList(course.terms, honest.adverts | {2: advert_of(course.terms, VICTIM, drawn, own)})
@@ -299,20 +297,26 @@ async def test_a_series_is_not_ended_to_take_a_difference(scene: Stage) -> None:
     assert await scene.refused(other.request(1), other.asked) == "one-answer"
 
 
-async def test_a_question_in_other_words_is_the_same_question(scene: Stage) -> None:
-    """Flower takes "train.default" for "train": that name, and records beside what it is asked, find the same claim."""
-    course = await Course(scene).until(Kind.SUM)
-    disguised = replace(course.asked, kind="train.default")
-    later = await Course(scene, disguised, members=FEWER).until(Kind.MASKED)
-    rule = await _ends(later)
-    assert rule == "one-cohort"
-    records = RecordDict(dict(course.asked.records.items()))
-    records["arrays2"] = ArrayRecord({"payload": Array(np.ones(1))})
-    later = await Course(scene, replace(course.asked, records=records), members=FEWER).until(Kind.MASKED)
-    assert await _ends(later) == "one-cohort"
+async def test_a_question_in_other_words_is_not_answered(scene: Stage) -> None:
+    """Flower takes "train.default" for "train", and an app reads "arrays" alone: for neither a claim would be found."""
+    asked = scene.fresh()
+    arrays = asked.records.array_records["arrays"]
+    decoy = ArrayRecord({"payload": Array(np.ones(1))})
+    config = {"config": asked.records.config_records["config"]}
+    before = RecordDict({"a": decoy, "arrays": arrays, **config})
+    for disguised in (replace(asked, kind="train.default"), replace(asked, records=before)):
+        layout = scene.terms(asked).layout
+        course = await Course(scene, disguised, layout=layout).until(Kind.MASKED)
+        assert await course.refused(Kind.MASKED, course.request()[34:]) == "one-cohort"
 
 
-async def _ends(course: Course) -> str:
-    """Return the rule by which a course ends between the masked input and the survivors."""
-    await course.until(Kind.SIGN)
-    return await course.refused(Kind.SIGN, places(*FOUR))
+async def test_arrays_make_no_other_question_of_a_query() -> None:
+    """Histograms of rows do not depend on what is sent along: one claim for all of it, and another for each model."""
+    asked = [Asked("query.coarse", "sum", ("n",), _with(value)) for value in (1.0, 2.0)]
+    assert asked[0].model_digest() == asked[1].model_digest()
+    trained = [replace(one, kind="train") for one in asked]
+    assert trained[0].model_digest() != trained[1].model_digest()
+
+
+def _with(value: float) -> RecordDict:
+    return RecordDict({"arrays": ArrayRecord({"payload": Array(np.full(2, value))})})

@@ -18,7 +18,7 @@ import numpy as np
 from jointrisk.canonical import canonical_json
 from jointrisk.errors import InvalidInputError
 from jointrisk.learning.flower import ArrayRecord, ConfigRecord, RecordDict, encode, pack, values
-from jointrisk.learning.secure_aggregation import Kind
+from jointrisk.learning.secure_aggregation import Kind, Rule, RuleError
 
 WIRE_PREFIX = "query.secure_"
 """How the kinds of these messages begin; Flower knows train, evaluate and query, each with an action."""
@@ -26,6 +26,9 @@ WIRE_PREFIX = "query.secure_"
 _RECORD = "secure"
 _ALL = "all"
 _REPLY = "reply"
+_ARRAYS = "arrays"
+_DEFAULT = ".default"
+"""What Flower adds to a kind without an action: another name of the same."""
 _DOMAIN = b"jointrisk/v1/secagg-content"
 _LENGTH = 4
 
@@ -67,9 +70,13 @@ class Asked:
         return digest.digest()
 
     def model_digest(self) -> bytes:
-        """Return the digest of the arrays that go with the question, 32 bytes: of none for a question without."""
-        arrays = next(iter(self.records.array_records.values()), ArrayRecord())
-        records = RecordDict({"arrays": arrays})
+        """Return the digest of the arrays that go with the question, 32 bytes.
+
+        A query is about rows alone: arrays that came with it make no other question of it, or a coordinator could ask
+        the same of other members under as many digests as it likes.
+        """
+        arrays = self.records.array_records.get(_ARRAYS, ArrayRecord())
+        records = RecordDict({_ARRAYS: ArrayRecord() if self.kind.startswith("query") else arrays})
         return hashlib.sha256(encode(records)).digest()
 
     def _said(self) -> bytes:
@@ -85,6 +92,7 @@ class Asked:
 
         Raises:
             InvalidInputError: it is something else.
+            RuleError: it could be said in other words, for which no claim would be found.
         """
         try:
             found = json.loads(said)
@@ -93,6 +101,8 @@ class Asked:
             raise InvalidInputError("expected what a secure sum asks for, got something else") from None
         if how not in {"mean", "sum"} or is_secure(kind) or not kind.startswith(("train", "evaluate", "query")):
             raise InvalidInputError("expected a mean or a sum of what a client app can be asked, got something else")
+        if kind.endswith(_DEFAULT) or not set(records.array_records) <= {_ARRAYS}:
+            raise RuleError(Rule.ONE_COHORT, "expected a question in the one form that it has, got another")
         return cls(kind, cast("How", how), names, records)
 
 
