@@ -14,7 +14,17 @@ from hostile_coordinator import HostileCoordinator, HostileStream, offer_of
 from jointrisk.federation.names import COORDINATOR
 from jointrisk.federation.policy import RunPolicy
 from jointrisk.learning.flower import Array, ArrayRecord, ConfigRecord, Message, RecordDict, act_as, decode, encode
-from jointrisk.learning.secure_aggregation import Aggregator, Input, Kind, Mode, Participant, Policy, Question, Terms
+from jointrisk.learning.secure_aggregation import (
+    Aggregator,
+    Input,
+    Kind,
+    Mode,
+    Participant,
+    Policy,
+    Question,
+    SeriesMember,
+    Terms,
+)
 from jointrisk.learning.secure_aggregation.messages import request_frame
 from jointrisk.learning.secure_runs import Asked, layouts, wire_kind
 from jointrisk.learning.secure_runs.content import read_reply, request_content
@@ -88,10 +98,9 @@ class Stage:
         self._stream.task(run_id, kind, content, message_id=number)
         while True:
             frame = await self._stream.until("reply", "failure")
-            said = frame.reply if frame.HasField("reply") else frame.failure
-            if said.message_id == number:
+            if number in {frame.reply.message_id, frame.failure.message_id}:
                 self._stream.say(pb.CoordinatorFrame(receipt=pb.Receipt(message_id=number)))
-                return said.data if frame.HasField("reply") else said
+                return frame.reply.data if frame.HasField("reply") else frame.failure
 
     async def ask(self, request: bytes, asked: Asked | None = None, *, run_id: str = RUN) -> bytes:
         """Return what the victim replies to a request of a secure sum."""
@@ -224,9 +233,9 @@ def offer(run_id: str, **changed: Any) -> bytes:
     return offer_of(run_id, **({"members": NAMES, "aggregation": "secure"} | changed))
 
 
-def secrets_of(party: Participant) -> Any:
+def secrets_of(party: Participant | SeriesMember) -> Any:
     """Return the secrets that a member's program has drawn."""
-    return party._secrets
+    return party._state.secrets
 
 
 @asynccontextmanager

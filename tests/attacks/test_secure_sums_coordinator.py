@@ -168,8 +168,10 @@ async def test_two_sets_of_survivors_are_not_signed(scene: Stage) -> None:
 
 
 async def test_both_kinds_of_shares_of_one_member_are_not_released(scene: Stage) -> None:
-    """Shares of a seed or of a mask key, never both: neither with too few signatures, nor with everybody's over another
-    set, nor after the release."""
+    """Shares of a seed or of a mask key, never both.
+
+    Neither with too few signatures, nor with four over another set, nor after the release.
+    """
     course = await Course(scene).until(Kind.SIGN)
     await course.ask(course.frame(Kind.SIGN, places(*EVERYBODY)))
     assert await course.refused(Kind.RELEASE, signed_by(course, EVERYBODY, (1, 3, 4))) == "survivor-signatures"
