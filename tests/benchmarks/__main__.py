@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks import listings, oprf, training
+from benchmarks import listings, oprf, secagg, training
 from benchmarks.machine import ROOT, commit, describe_machine
 from benchmarks.report import Measure, Report, missed
 
@@ -33,6 +33,7 @@ SUITES = {
     "training": Suite(training.PARTS, training.DERIVED),
     "oprf": Suite(oprf.PARTS),
     "listings": Suite(listings.PARTS),
+    "secagg": Suite(secagg.PARTS),
 }
 
 
