@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.federation_rounds import scratch_folder
 from benchmarks.report import Measure
+from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.aggregation import WEIGHT, Form
 from jointrisk.learning.flower import (
     ArrayRecord,
@@ -33,7 +34,7 @@ from jointrisk.learning.flower import (
 from jointrisk.learning.secure_aggregation import Mode, Parameters, Policy, SeriesAggregator, Terms
 from jointrisk.learning.secure_runs import Asked, SecureMod, layouts, wire_kind
 from jointrisk.learning.secure_runs.content import read_reply, request_content
-from secure_members import RUN, LedgerAtHand, identity, public_bytes
+from secure_members import RUN, LedgerAtHand, identity
 
 NAMES = ("alder", "birch", "cedar", "dogwood", "elm")
 LEVEL: Form = {"histograms": ((2, 32, 25, 64), "float64")}
