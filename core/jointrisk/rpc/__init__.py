@@ -9,6 +9,3 @@ import os
 # an RSA suite only leaves no TLS 1.2 handshake that could succeed (docs/adr/0005). gRPC reads it when it is loaded.
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES256-GCM-SHA384"
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-# Its older way of waiting for sockets hands a message through fewer threads: on two cores a round trip between two
-# processes takes 0.6 ms less, and a fifth less processor time.
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
