@@ -320,5 +320,18 @@ async def test_arrays_make_no_other_question_of_a_query() -> None:
     assert trained[0].model_digest() != trained[1].model_digest()
 
 
+async def test_nearly_the_same_model_is_another_question(scene: Stage) -> None:
+    """What is left (docs/threat-model.md): one bit more in the model is answered for fewer; the audit log shows it."""
+    course = await Course(scene).until(Kind.SUM)
+    sent = course.asked.records.array_records["arrays"]["payload"].numpy()
+    nearly = np.nextafter(sent, np.float32(np.inf))
+    config = {"config": course.asked.records.config_records["config"]}
+    records = RecordDict({"arrays": ArrayRecord({"payload": Array(nearly)}), **config})
+    later = await Course(scene, replace(course.asked, records=records), members=FEWER).until(Kind.SUM)
+    assert later.aggregator.outcome is not None
+    answered = scene.records("training.sum_answered")[-2:]
+    assert [one["members"] for one in answered] == [5, 4]
+
+
 def _with(value: float) -> RecordDict:
     return RecordDict({"arrays": ArrayRecord({"payload": Array(np.full(2, value))})})
