@@ -100,7 +100,8 @@ class Arena:
     def start_run(self, *members: str, more: str = "", task_settings: str = "") -> str:
         """Start a probe run and return its id."""
         names = ", ".join(f'"{name}"' for name in sorted(members))
-        toml = f'task = "probe"\nmembers = [{names}]\naggregation = "plain"\nminimum_members = 1\n{more}\n[task_settings]\n{task_settings}'
+        run = f'task = "probe"\nmembers = [{names}]\naggregation = "plain"\nminimum_members = 1\n{more}'
+        toml = f"{run}\n[task_settings]\n{task_settings}"
         run_id: str = self.operator("StartRun", pb.StartRunRequest(toml=toml)).run_id
         return run_id
 

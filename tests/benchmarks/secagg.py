@@ -5,7 +5,6 @@ protocol's computing and Flower's encoding only, members at the same time (`seca
 """
 
 import os
-import sys
 import time
 from statistics import median
 
@@ -109,13 +108,6 @@ def _recovery() -> float:
     return members.mean(secure(members, Parameters.choose(30, 9))).after_replies
 
 
-def measure_flower_secaggplus(*, quick: bool) -> list[Measure]:
-    """Say that Flower's own SecAgg+ is not measured: its mod is for the legacy API, without which our runs do."""
-    del quick
-    print("flower_secaggplus_round_seconds: not measured", file=sys.stderr)  # noqa: T201 - said where it is missed
-    return []
-
-
 PARTS = (
     measure_masks,
     measure_series,
@@ -124,5 +116,4 @@ PARTS = (
     measure_hundred,
     measure_federations,
     measure_auc,
-    measure_flower_secaggplus,
 )

@@ -162,7 +162,7 @@ def run_view(run: "pb.Run") -> "RenderableType":
     )
     parts += [bar, _participants(run)]
     if run.history:
-        parts += [_rounds(run), Text(_guarantees(run))]
+        parts += [_rounds(run), Text(_guarantees(run) + "\n")]  # a text ends without one, unlike a table
     return Group(*parts)
 
 

@@ -51,7 +51,7 @@ def _in_words(kept: Guarantee, one: RoundView) -> str:
         return "plain: the coordinator saw every member's reply"
     said = (
         f"secure: the coordinator saw the sum of {len(one.members)} of {kept.members} members' parts, no single one, "
-        f"unless more than {kept.colluders} others help it; {kept.threshold} signed who is in it, fewer than "
+        f"unless more than {kept.colluders} of them help it; {kept.threshold} signed who is in it, fewer than "
         f"{max(kept.minimum, kept.threshold)} would have given nothing"
     )
     gone = [f"{member} dropped out at {step}" for member, step in sorted(kept.dropped.items())]
