@@ -22,7 +22,7 @@ from jointrisk.learning.bundle import Lineage
 from jointrisk.logs import configure_logging
 from jointrisk.masterkey import MasterKey
 from jointrisk.rpc import tls
-from jointrisk.rpc.guard import Check, Context, Guard
+from jointrisk.rpc.guard import Check, Context, Guard, Refused
 from jointrisk.rpc.refusals import Who, recorder
 from jointrisk.rpc.server import add_health_and_reflection, bind, bind_unix, check_protocol, new_server
 from jointrisk.rpc.v1 import (
@@ -190,11 +190,7 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     certificate = ServerCertificate(parts.authority, settings.certificates.lifetime, utc_now)
     ca = parts.authority.certificate_pem
     host = settings.listen.public_host or socket.gethostname()
-
-    async def append(event: str, **fields: FieldValue) -> None:
-        await asyncio.to_thread(parts.audit.append, event, **fields)
-
-    record = recorder(append, _who)
+    record = _recorder(parts.audit)
     members = new_server(Guard([check_protocol, _members_only(parts.office)], record, broken=record))
     port = bind(members, settings.listen.address, tls.server_credentials(certificate, ca))
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(parts.office, tls.peer), members)
@@ -224,11 +220,11 @@ async def _serve_ports(stack: AsyncExitStack, state: StateDir, settings: Coordin
     listing_operator_pb2_grpc.add_ListingOperatorServicer_to_server(own_listings, operator)
     path = prepare_socket(state.root)
     bind_unix(operator, path)
+    close_to_others(path)
 
     for server in (members, joining, operator):
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_SECONDS)
-    close_to_others(path)
     stack.callback(path.unlink, missing_ok=True)
     settle()
     log.info("daemon.ready", address=endpoints.address, join_address=endpoints.join_address)
@@ -265,6 +261,15 @@ def _current_member(office: MembershipOffice) -> Callable[[Context], Identity]:
         return identity
 
     return who
+
+
+def _recorder(audit: AuditLog) -> Refused:
+    """Return what writes refused calls to the audit log."""
+
+    async def append(event: str, **fields: FieldValue) -> None:
+        await asyncio.to_thread(audit.append, event, **fields)
+
+    return recorder(append, _who)
 
 
 def _who(context: Context) -> Who:

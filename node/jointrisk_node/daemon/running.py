@@ -235,9 +235,9 @@ async def _serve_operator(stack: AsyncExitStack, state: StateDir, parts: _Parts)
     await parts.listings.serve(stack, server, _GRACE_SECONDS)
     path = prepare_socket(state.root)
     bind_unix(server, path)
+    close_to_others(path)
     await server.start()
     stack.push_async_callback(server.stop, _GRACE_SECONDS)
-    close_to_others(path)
     stack.callback(path.unlink, missing_ok=True)
 
 
