@@ -252,7 +252,7 @@ def undisturbed_model(federation: LocalFederation) -> tuple[dict[str, Any], byte
     "disturb",
     [
         pytest.param(in_preparation, marks=pytest.mark.slow),
-        in_training,
+        pytest.param(in_training, marks=pytest.mark.slow),
         pytest.param(in_validation, marks=pytest.mark.slow),
         when_the_model_is_left,
     ],

@@ -125,6 +125,7 @@ def test_a_changed_key_needs_approvals_and_every_member_accepts_it(federation: L
         wait_until(lambda node=node: knows(node, "bank", "member"), "the new key to be pinned")  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_certificates_renew_by_themselves(tmp_path: Path) -> None:
     """With certificates of twenty seconds, a node is still there after its first has expired."""
     with LocalFederation(tmp_path / "federation") as federation:
