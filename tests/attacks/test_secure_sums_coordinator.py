@@ -23,7 +23,7 @@ from jointrisk.learning.secure_runs import Asked
 from jointrisk_node.sums.tables import SumSession
 from secure_sums_stage import NAMES, RUN, VICTIM, Course, Stage, changed_terms, offer, secrets_of, stage
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.federation, pytest.mark.asyncio(loop_scope="module")]  # with worker processes
 
 EVERYBODY, FOUR = (1, 2, 3, 4, 5), (1, 2, 3, 4)
 FEWER = NAMES[:4]

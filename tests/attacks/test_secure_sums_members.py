@@ -34,7 +34,7 @@ from needles import byte_needles, everything_under, found_in
 from rounds import DAY, Office, World
 from secure_members import LedgerAtHand
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.federation, pytest.mark.asyncio(loop_scope="module")]  # with worker processes
 
 NAMES = ("alder", "birch", "cedar", "doyen")
 LIAR, PLACE = "cedar", 3
