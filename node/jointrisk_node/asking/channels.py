@@ -11,19 +11,17 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from jointrisk.errors import JointriskError, UnavailableError
+from jointrisk.errors import UnavailableError
 from jointrisk.federation.certificates import KeyPair
 from jointrisk.federation.names import member_server_name
-from jointrisk.foreign_text import printable
 from jointrisk.oprf.group import LENGTH
 from jointrisk.rpc.channel import channel
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.v1 import evaluation_pb2 as pb
 from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
-from jointrisk_node.asking.conversation import Conversation
+from jointrisk_node.asking.conversation import Conversation, shown
 from jointrisk_node.membership.membership import Membership
 
-_LONGEST_TEXT = 300
 _SPOKEN_ABOUT = 2 * LENGTH  # bytes of elements: what holders evaluate at once. More would keep the next one waiting.
 _GRACE_SECONDS = 120.0  # longer than any call
 _RECONNECT_MS = 500  # Standing decides who is worth a try; a holder that is back is to be had at once.
@@ -83,7 +81,7 @@ class PeerChannels:
         try:
             answer: pb.EvaluateResponse = await line.stub.Evaluate(request, timeout=within.total_seconds())
         except grpc.RpcError as failure:
-            raise _shown(failure, member) from None
+            raise shown(from_rpc(failure, peer=member)) from None
         return answer
 
     async def quota(self, member: str, epoch: int, within: timedelta) -> pb.Quota:
@@ -92,7 +90,7 @@ class PeerChannels:
         try:
             quota: pb.Quota = await stub.GetQuota(pb.GetQuotaRequest(epoch=epoch), timeout=within.total_seconds())
         except grpc.RpcError as failure:
-            raise _shown(failure, member) from None
+            raise shown(from_rpc(failure, peer=member)) from None
         return quota
 
     def reopen(self) -> None:
@@ -141,8 +139,3 @@ class PeerChannels:
             address, ca=self._membership.ca_pem, pair=self._pair, server_name=name, reconnect_ms=_RECONNECT_MS
         )
         return _Line(member, address, opened, EvaluationServiceStub(opened))
-
-
-def _shown(failure: grpc.RpcError, member: str) -> JointriskError:
-    error = from_rpc(failure, peer=member)
-    return type(error)(printable(error.message, _LONGEST_TEXT), remedy=printable(error.remedy, _LONGEST_TEXT))

@@ -58,7 +58,7 @@ class Conversation:
             self.drop()
             raise DeadlineError(f"{self._member}: no answer within {within.total_seconds():g} s") from None
         if said.HasField("refusal"):
-            raise _refused(said.refusal)
+            raise shown(by_code(said.refusal.code)(said.refusal.message, remedy=said.refusal.remedy))
         return said.answer
 
     def leave(self) -> None:
@@ -79,7 +79,7 @@ class Conversation:
             while (reply := await self._call.read()) is not aio.EOF:
                 self._deliver(reply)
         except grpc.RpcError as error:
-            failure = from_rpc(error, peer=self._member)
+            failure = shown(from_rpc(error, peer=self._member))
         except asyncio.CancelledError:
             failure = UnavailableError(f"{self._member}: its stream was closed meanwhile")
         except InvalidInputError as error:
@@ -101,6 +101,6 @@ class Conversation:
                 waiting.set_exception(type(failure)(failure.message, remedy=failure.remedy))
 
 
-def _refused(refusal: pb.EvaluateRefusal) -> JointriskError:
-    text, remedy = (printable(one, _LONGEST_TEXT) for one in (refusal.message, refusal.remedy))
-    return by_code(printable(refusal.code, _LONGEST_TEXT))(text, remedy=remedy)
+def shown(error: JointriskError) -> JointriskError:
+    """Return an error whose texts are a holder's own, as it may be shown and recorded."""
+    return type(error)(printable(error.message, _LONGEST_TEXT), remedy=printable(error.remedy, _LONGEST_TEXT))
