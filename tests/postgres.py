@@ -4,7 +4,6 @@
 It listens on a free loopback port and wants a password, as a lender's warehouse does.
 """
 
-import ctypes
 import os
 import pwd
 import shutil
@@ -13,18 +12,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from dying_with_parent import dying_with_parent
+
 PASSWORD = "kept-out-of-every-message"
 _START_SECONDS = 30.0
 _ATTEMPTS = 3
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 def find_postgres() -> Path | None:
@@ -50,9 +49,9 @@ def private_postgres(tmp_path: Path | None = None) -> Iterator[str]:
         missing = "no PostgreSQL binaries on this machine (Debian: apt-get install postgresql)"
         demanded = os.environ.get("JOINTRISK_REQUIRE_POSTGRESQL", "0") not in ("", "0")
         (pytest.fail if demanded else pytest.skip)(missing)
-    user = _unprivileged_user() if os.geteuid() == 0 else None
+    user = _unprivileged_user() if os.geteuid() == 0 else ""
     home = Path(tempfile.mkdtemp(prefix="jointrisk-pg-", dir=None if user else tmp_path))
-    if user is not None:
+    if user:
         shutil.chown(home, user)
     try:
         _make_cluster(binaries, home, user)
@@ -74,50 +73,26 @@ def _unprivileged_user() -> str:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _become(user: str | None) -> Callable[[], None]:
-    """Return what the child runs before exec: it becomes ``user`` with no other groups, and ends when the tests end."""
-    entry = pwd.getpwnam(user) if user else None
-
-    def become() -> None:
-        if entry is not None:
-            os.setgroups([])
-            os.setgid(entry.pw_gid)
-            os.setuid(entry.pw_uid)
-        # After the change of user, which clears it.
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-    return become
-
-
-def _make_cluster(binaries: Path, home: Path, user: str | None) -> None:
+def _make_cluster(binaries: Path, home: Path, user: str) -> None:
     password = home / "password"
     password.write_text(PASSWORD)
-    if user is not None:
+    if user:
         shutil.chown(password, user)
-    command: list[str | Path] = [binaries / "initdb", "-D", home / "data", "-U", "jointrisk", "--pwfile", password]
+    command = [str(binaries / "initdb"), "-D", str(home / "data"), "-U", "jointrisk", "--pwfile", str(password)]
     command += ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"]
-    done = subprocess.run(command, preexec_fn=_become(user), capture_output=True, cwd=home, check=False)
+    done = subprocess.run(dying_with_parent(command, user=user), capture_output=True, cwd=home, check=False)
     assert done.returncode == 0, done.stderr.decode()
 
 
-def _start(binaries: Path, home: Path, user: str | None) -> tuple[subprocess.Popen[bytes], int]:
+def _start(binaries: Path, home: Path, user: str) -> tuple[subprocess.Popen[bytes], int]:
     """Start on a free port; another process can take it in between, so a few ports are tried."""
     for _ in range(_ATTEMPTS):
         port = _free_port()
-        command: list[str | Path] = [
-            binaries / "postgres",
-            "-D",
-            home / "data",
-            "-k",
-            home,
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(port),
-            "-F",
-        ]
+        command = [str(binaries / "postgres"), "-D", str(home / "data"), "-k", str(home), "-F"]
+        command += ["-h", "127.0.0.1", "-p", str(port)]
+        command = dying_with_parent(command, by=signal.SIGQUIT, user=user)
         with (home / "log").open("ab") as log:
-            server = subprocess.Popen(command, preexec_fn=_become(user), stdout=log, stderr=log, cwd=home)  # noqa: PLW1509
+            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home)
         if _ready(server, port):
             return server, port
         _stop(server)

@@ -4,7 +4,6 @@ The demo, the integration tests and the benchmarks all start their federations w
 that people use.
 """
 
-import ctypes
 import json
 import os
 import secrets
@@ -19,8 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from dying_with_parent import dying_with_parent
 
 
 class CommandFailedError(RuntimeError):
@@ -30,10 +28,6 @@ class CommandFailedError(RuntimeError):
         super().__init__(f"jointrisk {' '.join(arguments)} ended with {code}: {stderr.strip()}")
         self.code = code
         self.stderr = stderr
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
@@ -89,14 +83,14 @@ class Daemon:
         log = (self.home.parent / f"{self.name}.log").open("ab")
         with log, _key_descriptor(self.key_file) as descriptor:
             arguments = ("run", "--master-key-fd", str(descriptor))
+            line = [sys.executable, "-m", self.module, self.role, "--home", str(self.home), *arguments]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, self.role, "--home", str(self.home), *arguments],
+                dying_with_parent(line),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=(descriptor,),
                 process_group=0,  # not a session of its own: Linux shares time among sessions first, whatever is nice
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread at this point, and a demo killed by -9 leaves none
                 env={**os.environ, **self.environment},
             )
         if wait:
