@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from jointrisk.canonical import canonical_json
-from jointrisk.errors import CorruptError, JointriskError, UnauthenticatedError, VersionMismatchError
+from jointrisk.errors import CorruptError, InvalidInputError, JointriskError, UnauthenticatedError, VersionMismatchError
 from jointrisk.federation.signing import public_bytes, sign_document
 from jointrisk.learning.bundle import Unsigned, read_bundle, read_unsigned, seal
 from model_sample import (
@@ -123,12 +123,32 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     assert trap.exists()
 
 
-@pytest.mark.parametrize("bad", [np.ones(1), np.full(1, np.nan, np.float32), np.full(1, np.inf, np.float32)])
-def test_only_finite_single_precision_passes(bad: NDArray[np.floating]) -> None:
+BAD = [
+    np.ones(1, np.float16),
+    np.ones(1, np.bool_),
+    np.full(1, np.nan, np.float32),
+    np.full(1, np.inf),
+    np.ones(1, "u4"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_only_finite_numbers_of_known_types_pass(bad: NDArray[np.generic]) -> None:
     """Other types and numbers are refused, signed or not."""
     data = seal("m", Unsigned(sample_facts(), save({"a": bad})), sample_lineage(), signer())
-    with pytest.raises(CorruptError, match="finite numbers of single precision"):
+    with pytest.raises(CorruptError, match="finite numbers of the types"):
         read_bundle(data, PUBLIC)
+
+
+def test_arrays_keep_their_types(tmp_path: Path) -> None:
+    """Those of trees are of four types; a type that no model has is not written."""
+    kept = {kind: np.array([0, 200, 7], dtype=kind) for kind in ("float32", "float64", "int32", "int64", "uint8")}
+    found = read_bundle(sample_bundle(tmp_path / "run", arrays=kept), PUBLIC).arrays
+    assert {name: (str(value.dtype), value.tolist()) for name, value in found.items()} == {
+        kind: (kind, [0, 200, 7]) for kind in kept
+    }
+    with pytest.raises(InvalidInputError, match="of the types"):
+        leave_unsigned(tmp_path / "other", arrays={"a": np.ones(1, np.complex64)})
 
 
 def test_what_a_run_left_is_verified(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ class Seam:
         self._totals = list(totals)
         self.asked: list[tuple[str, list[Any], list[int]]] = []
 
-    def sum(self, cohort: Any, messages: list[Message], form: Mapping[str, Any]) -> Aggregate:
+    def sum(self, cohort: Any, messages: list[Message], form: Mapping[str, Any], most: Any) -> Aggregate:
         """Return the next total, and remember what was asked."""
-        assert form == FORM
+        assert (form, most) == (FORM, {})
         sent = {name: values(array).tolist() for name, array in messages[0].content.array_records["arrays"].items()}
         numbers = [message.metadata.dst_node_id for message in messages]
         self.asked.append((messages[0].metadata.message_type, [cohort.places[-1], sent], numbers))

@@ -133,5 +133,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
             Scorer(encoding, networks_of(bad), "log odds")  # type: ignore[arg-type]
     with pytest.raises(CorruptError, match="weight and bias"):
         networks_of({name: value for name, value in good.items() if name != "seed0/1.bias"})
+    with pytest.raises(CorruptError, match="single precision"):
+        networks_of(good | {"seed0/0.weight": good["seed0/0.weight"].astype(np.float64)})
     with pytest.raises(CorruptError, match="named"):
         networks_of({"weights": good["seed0/0.weight"]})

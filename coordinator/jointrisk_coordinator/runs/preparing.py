@@ -80,7 +80,7 @@ class Preparation:
             arrays = ArrayRecord({name: pack(value) for name, value in query.arrays.items()})
             content = RecordDict({"arrays": arrays})
             messages = [Message(content, number, query.kind) for number in self._grid.get_node_ids()]
-            summed = self._aggregation.sum(self._grid, messages, query.form)
+            summed = self._aggregation.sum(self._grid, messages, query.form, query.most)
             if summed.reply is not None:
                 return summed.reply.content.array_records["arrays"]
             last = summed.failures

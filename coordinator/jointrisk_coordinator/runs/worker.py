@@ -7,7 +7,6 @@ not committed is computed again, from the last complete round and from replies t
 import os
 from pathlib import Path
 
-import numpy as np
 
 from jointrisk import durable
 from jointrisk.errors import JointriskError
@@ -162,7 +161,7 @@ def _leave_model(
         code_version=code_version(),
         privacy=privacy,
     )
-    write_unsigned(folder, facts, {name: values(array).astype(np.float32) for name, array in best.arrays.items()})
+    write_unsigned(folder, facts, {name: values(array) for name, array in best.arrays.items()})
 
 
 if __name__ == "__main__":

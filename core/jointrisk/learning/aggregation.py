@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,8 @@ _BLOCK = 1 << 17
 
 Form = Mapping[str, tuple[tuple[int, ...], str]]
 """Names of arrays, their shapes and types."""
+Bounds = Mapping[str, int]
+"""Names of summed arrays of whole numbers, and the greatest number that one member may have there."""
 Ranges = Mapping[str, tuple[float, float]]
 """Names of metrics, and the least and the greatest value that they are averaged with."""
 Check = Callable[[str, RecordDict], None]
@@ -107,13 +110,16 @@ class Aggregation(Protocol):
             ranges: of the task's metrics; a secure sum has no others, and clips them.
         """
 
-    def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
+    def sum(
+        self, cohort: Cohort, messages: Sequence[Message], form: Form, most: Bounds = MappingProxyType({})
+    ) -> Aggregate:
         """Ask every member and return the sum of arrays as one reply.
 
         Args:
             cohort: the members.
             messages: one for each.
             form: what a reply holds; arrays of int64 or float64, no value below zero.
+            most: of arrays that do not count rows; a secure sum has room for as much.
         """
 
     def forget(self, number: int) -> None:
@@ -131,8 +137,11 @@ class PlainAggregation:
         del ranges
         return _aggregate(cohort, messages, Expectation.of(messages[0]), weighted_mean)
 
-    def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
+    def sum(
+        self, cohort: Cohort, messages: Sequence[Message], form: Form, most: Bounds = MappingProxyType({})
+    ) -> Aggregate:
         """See :class:`Aggregation`. Summed in the order of the members' numbers, as means are."""
+        del most
         return _aggregate(cohort, messages, Expectation(form, summands=True), total)
 
     def forget(self, number: int) -> None:

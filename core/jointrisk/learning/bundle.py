@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from jointrisk import durable
-from jointrisk.errors import CorruptError, TooLargeError, UnauthenticatedError, VersionMismatchError
+from jointrisk.errors import CorruptError, InvalidInputError, TooLargeError, UnauthenticatedError, VersionMismatchError
 from jointrisk.federation.document import Count, Document, Moment
 from jointrisk.federation.signing import SIGNATURE_LENGTH, Signed, verify_document
 
@@ -42,7 +42,11 @@ _LENGTH_BYTES = 4
 _LARGEST_MANIFEST = 16 << 20
 _TENSORS_FILE, _FACTS_FILE = "model.safetensors", "model.json"
 
-Arrays = Mapping[str, NDArray[np.float32]]
+TYPES: Final = ("float32", "float64", "int32", "int64", "uint8")
+"""Types of a bundle's arrays: networks are of the first, trees of the others. What has to be where the architecture
+says (`jointrisk.learning.scoring`)."""
+
+Arrays = Mapping[str, NDArray[np.generic]]
 Sign = Callable[[str, bytes], Signed]
 """Signs a payload as a document of a kind."""
 
@@ -151,7 +155,7 @@ class Bundle:
 
     Attributes:
         manifest: what was signed.
-        arrays: float32, by name.
+        arrays: by name, each of one of `TYPES`, all finite.
         digest: SHA-256 of the whole file, hex.
     """
 
@@ -167,8 +171,13 @@ def write_unsigned(folder: Path, facts: Facts, arrays: Arrays) -> None:
         folder: the run's.
         facts: what is known of the model.
         arrays: its weights, as they are scored.
+
+    Raises:
+        InvalidInputError: an array is of a type that bundles do not have.
     """
-    tensors = save({name: np.ascontiguousarray(value, dtype=np.float32) for name, value in arrays.items()})
+    if not all(str(value.dtype) in TYPES for value in arrays.values()):
+        raise InvalidInputError(f"expected arrays of the types {', '.join(TYPES)}, got another")
+    tensors = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
     durable.write(folder / _TENSORS_FILE, tensors)
     # Last: where it is, the tensors are there too.
     said = {"facts": facts.model_dump(mode="json"), "tensors_sha256": hashlib.sha256(tensors).hexdigest()}
@@ -267,6 +276,6 @@ def _arrays(tensors: bytes) -> Arrays:
         arrays = load(tensors)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CorruptError("the model bundle's tensors cannot be read") from error
-    if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
-        raise CorruptError("expected a model bundle's arrays to be finite numbers of single precision")
+    if any(str(array.dtype) not in TYPES or not np.isfinite(array).all() for array in arrays.values()):
+        raise CorruptError(f"expected a model bundle's arrays to be finite numbers of the types {', '.join(TYPES)}")
     return arrays

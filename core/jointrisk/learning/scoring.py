@@ -122,14 +122,16 @@ def networks_of(arrays: Arrays) -> list[list[Layer]]:
     """Return the networks that a bundle's arrays hold, by their names' order, layers by their numbers' order.
 
     Raises:
-        CorruptError: a name is of another form, or a layer lacks one half.
+        CorruptError: a name is of another form, an array of another type, or a layer lacks one half.
     """
     found: dict[str, dict[int, dict[str, Floats]]] = {}
     for name, value in arrays.items():
         parts = _ARRAY.fullmatch(name)
         if parts is None:
             raise CorruptError("expected arrays named NETWORK/LAYER.weight and .bias in the model bundle")
-        found.setdefault(parts[1], {}).setdefault(int(parts[2]), {})[parts[3]] = value
+        if value.dtype != np.float32:
+            raise CorruptError("expected the weights of networks in single precision in the model bundle")
+        found.setdefault(parts[1], {}).setdefault(int(parts[2]), {})[parts[3]] = np.asarray(value, dtype=np.float32)
     if any(len(layer) != len(("weight", "bias")) for layers in found.values() for layer in layers.values()):
         raise CorruptError("expected weight and bias of every layer in the model bundle")
     return [[Layer(**layer) for _, layer in sorted(layers.items())] for _, layers in sorted(found.items())]

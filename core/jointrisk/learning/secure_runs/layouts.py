@@ -7,12 +7,13 @@ Metrics are summed where the task says what range they have, and are not sent ot
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jointrisk.errors import InvalidInputError
-from jointrisk.learning.aggregation import WEIGHT, Expectation, Form, Ranges
+from jointrisk.learning.aggregation import WEIGHT, Bounds, Expectation, Form, Ranges
 from jointrisk.learning.flower import ArrayRecord, Message, MetricRecord, RecordDict, pack, values
 from jointrisk.learning.secure_aggregation import Count, Input, Layout, Real, Sums
 from jointrisk.learning.secure_runs.content import Asked
@@ -46,13 +47,19 @@ def mean_layout(message: Message, ranges: Ranges) -> Layout:
     return Layout(tuple(updates + metrics) or (Real(0, 0.0, 1.0),), MOST_ROWS, weighted=True)
 
 
-def sum_layout(form: Form) -> Layout:
+def sum_layout(form: Form, most: Bounds = MappingProxyType({})) -> Layout:
     """Return the layout of counts and losses: whole numbers of rows, and of units.
+
+    Args:
+        form: of the arrays.
+        most: the greatest number of one member in arrays that do not count rows.
 
     Raises:
         InvalidInputError: an array is of another type.
     """
-    return Layout(tuple(_summand(shape, dtype) for shape, dtype in form.values()), MOST_ROWS, weighted=False)
+    return Layout(
+        tuple(_summand(*said, most.get(name, MOST_ROWS)) for name, said in form.items()), MOST_ROWS, weighted=False
+    )
 
 
 def given(asked: Asked, reply: RecordDict) -> Input:
@@ -99,10 +106,10 @@ def sum_reply(form: Form, sums: Sums) -> RecordDict:
     return RecordDict({"arrays": ArrayRecord(arrays), "metrics": MetricRecord({WEIGHT: float(sums.weight)})})
 
 
-def _summand(shape: Sequence[int], dtype: str) -> Count:
+def _summand(shape: Sequence[int], dtype: str, most: int) -> Count:
     if dtype not in {"int64", "float64"}:
         raise InvalidInputError(f"expected arrays of int64 or float64 to sum, got {dtype}")
-    return Count(math.prod(shape), MOST_ROWS if dtype == "int64" else LARGEST_SUMMAND)
+    return Count(math.prod(shape), most if dtype == "int64" else LARGEST_SUMMAND)
 
 
 def _whole(array: NDArray[np.generic]) -> NDArray[np.int64]:

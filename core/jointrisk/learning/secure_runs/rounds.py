@@ -9,9 +9,10 @@ who is missing is asked again.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from jointrisk.errors import DeadlineError, JointriskError, RefusedError, UnavailableError
-from jointrisk.learning.aggregation import Aggregate, Cohort, Form, Ranges
+from jointrisk.learning.aggregation import Aggregate, Bounds, Cohort, Form, Ranges
 from jointrisk.learning.flower import Message, RecordDict, decode, encode
 from jointrisk.learning.guarantee import Guarantee
 from jointrisk.learning.secure_aggregation import Aggregator, Kind, Layout, Mode, Parameters, RuleError, Sums, Terms
@@ -80,10 +81,12 @@ class SecureAggregation:
         layout = layouts.mean_layout(messages[0], ranges)
         return self._sum(cohort, messages, asked, layout, lambda sums: layouts.mean_reply(messages[0], ranges, sums))
 
-    def sum(self, cohort: Cohort, messages: Sequence[Message], form: Form) -> Aggregate:
+    def sum(
+        self, cohort: Cohort, messages: Sequence[Message], form: Form, most: Bounds = MappingProxyType({})
+    ) -> Aggregate:
         """Ask every member; whole numbers are summed exactly, others in units of 2^-20."""
         asked = _asked(messages, "sum", tuple(form))
-        layout = layouts.sum_layout(form)
+        layout = layouts.sum_layout(form, most)
         return self._sum(cohort, messages, asked, layout, lambda sums: layouts.sum_reply(form, sums))
 
     def forget(self, number: int) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jointrisk.federation.contract import FeatureContract
-    from jointrisk.learning.aggregation import Form, Ranges
+    from jointrisk.learning.aggregation import Bounds, Form, Ranges
     from jointrisk.learning.flower import ArrayRecord, ClientApp
 
 Totals = Mapping[str, "NDArray[np.generic]"]
@@ -68,11 +68,13 @@ class Query:
         kind: the message's kind, such as "query.coarse".
         form: names, shapes and types of a reply's arrays.
         arrays: what is sent.
+        most: the greatest number that one member may have in arrays that do not count rows.
     """
 
     kind: str
     form: "Form"
     arrays: Totals = field(default_factory=dict)
+    most: "Bounds" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
