@@ -26,8 +26,8 @@ demo: $(SETUP) ## a coordinator and three lenders on this machine train a model;
 test: $(SETUP) ## all tests but the minutes-long ones
 	$(BIN)/pytest -m "not slow" $(PARALLEL)
 
-test-quick: $(SETUP) ## tests that start neither daemons nor workers nor a database server
-	$(BIN)/pytest -m "not slow and not federation" $(PARALLEL) tests/unit tests/attacks tests/simulation
+test-quick: $(SETUP) ## the unit tests that start neither daemons nor workers nor a database server
+	$(BIN)/pytest -m "not slow and not federation" $(PARALLEL) tests/unit
 
 test-slow: $(SETUP) ## the minutes-long tests
 	$(BIN)/pytest -m slow --timeout 1800
