@@ -51,7 +51,7 @@ class MembersAtHand:
         chosen = task_settings(settings.task, settings.task_settings)
         self._apps = {
             name: load_task(settings.task).client_app(
-                Assignment(chosen, settings.run_seed, number, contract, books.get(name))
+                Assignment(chosen, settings.run_seed, number, contract, books.get(name), settings.rounds)
             )
             for name, number in members.items()
         }
@@ -146,6 +146,7 @@ class OneProcess:
             grid,
             folder,
             line.commit,
+            contract=contract,
             sleep=lambda _: None,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from jointrisk import durable
 from jointrisk.errors import JointriskError
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.aggregation import Check, Collected, PlainAggregation
@@ -43,7 +44,7 @@ class LedgerAtHand:
         self.audit = AuditLog(self.store)
         self.rows = SumLedger(self.store, MasterKey(bytes(32)), self.audit)
         self.cohorts = 1
-        self.sent: dict[bytes, bytes] = {}
+        self._sent = durable.folder(folder / "sent")
         self._policy = policy
         self._identity = identity(name)
         self._terms: dict[bytes, Terms] = {}
@@ -69,11 +70,11 @@ class LedgerAtHand:
         terms = self._terms[keeping.session]
         new = NewAnswer(terms, keeping.state, answers, keeping.statement, keeping.cohort, keeping.finished)
         self.rows.keep(new, self.cohorts)
-        self.sent[keeping.answers[-1][1]] = reply
+        (self._sent / keeping.answers[-1][1].hex()).write_bytes(reply)
 
     def reply(self, request: bytes) -> bytes:
         """Return what was stored."""
-        return self.sent[request]
+        return (self._sent / request.hex()).read_bytes()
 
 
 class CohortAtHand:

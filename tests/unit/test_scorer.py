@@ -114,11 +114,11 @@ def test_a_bundles_scorer_fits_its_contract(tmp_path: Path) -> None:
         scorer.require_fit(turned)
 
 
-@pytest.mark.parametrize("facts", [{"architecture": "trees"}, {"settings": {"average": "median"}}])
+@pytest.mark.parametrize("facts", [{"architecture": "forest"}, {"settings": {"average": "median"}}])
 def test_an_unknown_architecture_is_refused_readably(tmp_path: Path, facts: dict[str, Any]) -> None:
     """Rather than scored wrongly."""
     data = sample_bundle(tmp_path / "run", facts=sample_facts(**facts))
-    with pytest.raises(VersionMismatchError, match="architectures mlp, scorecard"):
+    with pytest.raises(VersionMismatchError, match="architectures mlp, scorecard, trees"):
         Scorer.from_bundle(read_bundle(data, public_bytes(KEY)))
 
 

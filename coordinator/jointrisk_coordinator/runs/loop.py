@@ -4,32 +4,25 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from jointrisk import durable
 from jointrisk.errors import DeadlineError
+from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning import checkpoint as checkpoints
 from jointrisk.learning.aggregation import WEIGHT, Aggregate, Aggregation
 from jointrisk.learning.checkpoint import Best, Checkpoint, RandomState, digest
 from jointrisk.learning.flower import ArrayRecord, ConfigRecord, FedAvg, MetricRecord, values
 from jointrisk.learning.strategies import restore_server_state, server_state, typed_like
-from jointrisk.learning.tasks import Task
+from jointrisk.learning.tasks import Growth, Task, task_settings
 from jointrisk_coordinator.runs.grid import Place, WorkerGrid
+from jointrisk_coordinator.runs.growing import Growing, Made
 from jointrisk_coordinator.runs.settings import RunSettings
 
 Commit = Callable[[Mapping[str, Any]], None]
 """Makes a complete round durable; returns when it is."""
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """A round that met its quorum."""
-
-    arrays: ArrayRecord
-    trained: Aggregate
-    metrics: dict[str, float]
 
 
 class RoundLoop:
@@ -43,6 +36,7 @@ class RoundLoop:
         grid: the participants.
         folder: the run's folder.
         commit: makes a round durable.
+        contract: the feature contract, where the task needs one.
         sleep: waits so many seconds.
     """
 
@@ -56,6 +50,7 @@ class RoundLoop:
         folder: Path,
         commit: Commit,
         *,
+        contract: FeatureContract | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
@@ -66,6 +61,8 @@ class RoundLoop:
         self._checkpoints = durable.folder(folder / "checkpoints")
         self._begun = folder / "begun.json"
         self._commit = commit
+        self._contract = contract
+        self._growing = Growing(aggregation, grid, folder)
         self._sleep = sleep
 
     def run(self, start: Checkpoint) -> Checkpoint:
@@ -115,10 +112,11 @@ class RoundLoop:
             }
         )
         self._aggregation.forget(number)
+        self._growing.forget(number)
         checkpoints.prune(self._checkpoints, {number, number - 1} | ({after.best.number} if after.best else set()))
         return after
 
-    def _attempts(self, number: int, before: Checkpoint) -> tuple[_Outcome, int]:
+    def _attempts(self, number: int, before: Checkpoint) -> tuple[Made, int]:
         retries = self._settings.retries if self._settings.on_missed_quorum == "retry" else 0
         last: Mapping[str, str] = {}
         for attempt in range(1, retries + 2):
@@ -128,14 +126,32 @@ class RoundLoop:
             before.random.restore()
             self._grid.enter(Place(number, attempt))
             outcome = self._attempt(number, before)
-            if isinstance(outcome, _Outcome):
+            if isinstance(outcome, Made):
                 return outcome, times
             last = outcome
         reasons = "; ".join(f"{member}: {reason}" for member, reason in sorted(last.items()))
         raise DeadlineError(f"round {number} missed its quorum {retries + 1} times. {reasons}")
 
-    def _attempt(self, number: int, before: Checkpoint) -> _Outcome | Mapping[str, str]:
+    def _attempt(self, number: int, before: Checkpoint) -> Made | Mapping[str, str]:
         """Return the round's outcome, or why each missing member is missing."""
+        course = self._growth(before)
+        made = self._train(number, before) if course is None else self._grow(number, course, before)
+        if not isinstance(made, Made):
+            return made
+        evaluated = self._evaluate(number, made.arrays, before)
+        if evaluated is not None and evaluated.reply is None:
+            return evaluated.failures
+        return replace(made, metrics=made.metrics | self._evaluation(number, evaluated))
+
+    def _growth(self, before: Checkpoint) -> Growth | None:
+        settings = self._settings
+        chosen = task_settings(settings.task, settings.task_settings)
+        return self._task.growth(chosen, self._contract, settings.run_seed, before.prepared, before.arrays)
+
+    def _grow(self, number: int, course: Growth, before: Checkpoint) -> Made | Mapping[str, str]:
+        return self._growing.run(number, course, ConfigRecord({**self._config(before), "server-round": number}))
+
+    def _train(self, number: int, before: Checkpoint) -> Made | Mapping[str, str]:
         arrays = before.arrays
         messages = self._strategy.configure_train(number, arrays, self._config(before), self._grid)
         messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
@@ -145,11 +161,7 @@ class RoundLoop:
         made, metrics = self._strategy.aggregate_train(number, [trained.reply])
         if made is None:
             return {"strategy": "made no arrays"}
-        made = typed_like(made, arrays)
-        evaluated = self._evaluate(number, made, before)
-        if evaluated is not None and evaluated.reply is None:
-            return evaluated.failures
-        return _Outcome(made, trained, _numbers(metrics) | self._evaluation(number, evaluated))
+        return Made(typed_like(made, arrays), trained, _numbers(metrics))
 
     def _config(self, before: Checkpoint) -> ConfigRecord:
         """Return what goes with every message beside the arrays."""
@@ -172,7 +184,7 @@ class RoundLoop:
             return self._task.metrics({name: values(array) for name, array in sums.items()})
         return _numbers(self._strategy.aggregate_evaluate(number, [evaluated.reply]))
 
-    def _best(self, best: Best | None, number: int, outcome: _Outcome) -> Best | None:
+    def _best(self, best: Best | None, number: int, outcome: Made) -> Best | None:
         value = outcome.metrics.get(self._task.best_metric or "", math.inf)
         if not math.isfinite(value) or (best is not None and best.value <= value):
             return best

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jointrisk.federation.policy import MemberName
+from jointrisk.learning.tasks.settings import usual_rounds
 from jointrisk.settings import Duration, Settings
 from jointrisk_coordinator.runs.quorum import Rules
 
@@ -67,6 +68,14 @@ class RunSettings(Settings):
     )
     retries: int = Field(3, ge=0, le=1000, description="How often one round is begun afresh.")
     retry_pause: Duration = Field(timedelta(seconds=2), description="How long to wait before that.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_usual_rounds(cls, said: Any) -> Any:
+        """Fill in how many rounds such a run usually takes, where nobody says it."""
+        if not isinstance(said, dict):
+            return said
+        return usual_rounds(said.get("task", "default_model"), said.get("task_settings")) | said
 
     @property
     def is_secure(self) -> bool:

@@ -7,7 +7,6 @@ not committed is computed again, from the last complete round and from replies t
 import os
 from pathlib import Path
 
-
 from jointrisk import durable
 from jointrisk.errors import JointriskError
 from jointrisk.federation.contract import FeatureContract, contract_from_payload
@@ -59,7 +58,7 @@ def _serve(pipe: Pipe, start: Line) -> str:
     line, seam = DaemonLine(pipe), _seam(settings, start, folder)
     grid = WorkerGrid(line, start["run_id"], members, folder / "out", settings.round_rules(len(members)))
     strategy = make_strategy(settings.strategy, settings.strategy_settings, len(members))
-    loop = RoundLoop(settings, task, strategy, seam, grid, folder, line.commit)
+    loop = RoundLoop(settings, task, strategy, seam, grid, folder, line.commit, contract=contract)
     if start["rounds_done"]:
         beginning = checkpoints.load(folder / "checkpoints", start["rounds_done"], start["arrays_sha256"])
     else:

@@ -1,7 +1,7 @@
-"""Scoring rows with a verified model: NumPy only, so that daemons need no torch.
+"""Scoring rows with a verified model: NumPy, and LightGBM for trees, so that daemons need no torch.
 
-A model is a set of networks that are averaged (a scorecard is one of a single layer): arrays ``MEMBER/LAYER.weight``
-[out, in] and ``MEMBER/LAYER.bias``, ReLU between layers, one log odds out.
+A model is a forest, or a set of networks that are averaged (a scorecard is one of a single layer): arrays
+``MEMBER/LAYER.weight`` [out, in] and ``MEMBER/LAYER.bias``, ReLU between layers, one log odds out.
 """
 
 import re
@@ -18,8 +18,11 @@ from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.bundle import Arrays, Bundle
 from jointrisk.learning.encoding import CategoryEncoding, Encoding, FeatureEncoding, Rows, is_open
 from jointrisk.learning.first_layer import FirstLayer
+from jointrisk.learning.trees.bins import BinPlan
+from jointrisk.learning.trees.explaining import TreeModel
+from jointrisk.learning.trees.forest import Forest
 
-ARCHITECTURES: Final = ("mlp", "scorecard")
+ARCHITECTURES: Final = ("mlp", "scorecard", "trees")
 """What can be scored here."""
 
 Floats = NDArray[np.float32]
@@ -51,7 +54,7 @@ class Scorer:
         self, encoding: Encoding, networks: list[list[Layer]], average: Literal["log odds", "probability"]
     ) -> None:
         _check(encoding, networks)
-        self._features = [(feature.name, feature.kind, _is_hashed(feature)) for feature in encoding.features]
+        self._features = _features_of(encoding)
         self._average = average
         self._networks = networks
         first = [network[0] for network in networks]
@@ -73,7 +76,10 @@ class Scorer:
                 f"expected a model of one of the architectures {', '.join(ARCHITECTURES)}, got another one",
                 remedy="Install the version of jointrisk that the coordinator runs.",
             )
-        return cls(Encoding.from_payload(canonical_json(facts.encoding)), networks_of(bundle.arrays), average)
+        encoding = Encoding.from_payload(canonical_json(facts.encoding))
+        if facts.architecture == "trees":
+            return TreeScorer(encoding, forest_of(encoding, bundle.arrays))
+        return cls(encoding, networks_of(bundle.arrays), average)
 
     def require_fit(self, contract: FeatureContract) -> None:
         """Do nothing when the model's inputs are this contract's features, in its order.
@@ -112,6 +118,35 @@ class Scorer:
         return np.asarray(np.log(mean) - np.log1p(-mean))
 
 
+class TreeScorer(Scorer):
+    """Log odds of rows under a forest; LightGBM is imported here.
+
+    Args:
+        encoding: gives the bins.
+        forest: the trees.
+    """
+
+    def __init__(self, encoding: Encoding, forest: Forest) -> None:
+        self._features = _features_of(encoding)
+        self._model = TreeModel(forest)
+
+    def _block(self, rows: Rows) -> NDArray[np.float64]:
+        return self._model.log_odds(rows)
+
+
+def forest_of(encoding: Encoding, arrays: Arrays) -> Forest:
+    """Return the forest that a bundle's arrays hold.
+
+    Args:
+        encoding: the bundle's.
+        arrays: the bundle's.
+
+    Raises:
+        CorruptError: they are no forest over the encoding's bins.
+    """
+    return Forest.from_arrays(arrays, BinPlan.of(encoding))
+
+
 def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the probabilities that log odds stand for, never quite 0 or 1."""
     clipped = np.clip(log_odds, -35.0, 35.0)
@@ -135,6 +170,10 @@ def networks_of(arrays: Arrays) -> list[list[Layer]]:
     if any(len(layer) != len(("weight", "bias")) for layers in found.values() for layer in layers.values()):
         raise CorruptError("expected weight and bias of every layer in the model bundle")
     return [[Layer(**layer) for _, layer in sorted(layers.items())] for _, layers in sorted(found.items())]
+
+
+def _features_of(encoding: Encoding) -> list[tuple[str, str, bool]]:
+    return [(feature.name, feature.kind, _is_hashed(feature)) for feature in encoding.features]
 
 
 def _is_hashed(feature: FeatureEncoding) -> bool:

@@ -16,7 +16,7 @@ _HEARTBEATS_MS = range(50, 3_600_000)
 _MOST_TASKS = 200
 _MOST_RUNS = 1000
 
-_KIND = re.compile(r"(?:train|evaluate|query)(?:\.[a-z_]{1,40})?|offer")
+_KIND = re.compile(r"(?:train|evaluate|query)(?:\.[a-z_][a-z0-9_]{0,39})?|offer")
 
 
 @dataclass(frozen=True)

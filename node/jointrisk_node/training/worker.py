@@ -119,6 +119,7 @@ def _assignment(offer: RunOffer, number: int, start: Line) -> Assignment:
         number=number,
         contract=contract,
         data=data,
+        rounds=offer.rounds,
     )
 
 

@@ -51,6 +51,7 @@ class Assignment:
         number: the member's number in the run, from 1.
         contract: the feature contract, where the task needs one.
         data: the member's rows, where the task needs a contract.
+        rounds: how many are planned.
     """
 
     settings: Settings
@@ -58,14 +59,15 @@ class Assignment:
     number: int
     contract: "FeatureContract | None" = None
     data: MemberData | None = None
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
 class Query:
-    """One step of a preparation: a message to every member, and the form of the replies, which are summed.
+    """One sum: a message to every member, and the form of the replies, which are summed.
 
     Attributes:
-        kind: the message's kind, such as "query.coarse".
+        kind: the message's kind, such as "query.coarse" or "train.level_2".
         form: names, shapes and types of a reply's arrays.
         arrays: what is sent.
         most: the greatest number that one member may have in arrays that do not count rows.
@@ -90,6 +92,12 @@ class Model:
     encoding: dict[str, Any]
     architecture: str
     settings: dict[str, Any]
+
+
+Growth = Generator[Query, Totals | None, "ArrayRecord"]
+"""A round that is made of several sums: yields queries of kinds "train.ACTION", is sent their totals, returns the
+round's arrays. It is sent None when members have left: then it returns what the sums so far give. Same totals, same
+queries and arrays."""
 
 
 class Task(Protocol):
@@ -117,6 +125,11 @@ class Task(Protocol):
         self, settings: Any, contract: "FeatureContract | None", run_seed: int, prepared: bytes
     ) -> "ArrayRecord":
         """Return what the first round starts from; the same for the same arguments."""
+
+    def growth(
+        self, settings: Any, contract: "FeatureContract | None", run_seed: int, prepared: bytes, arrays: "ArrayRecord"
+    ) -> "Growth | None":
+        """Return how a round makes its arrays of those before; None where it is the mean of what members train."""
 
     def metrics(self, sums: Totals) -> dict[str, float]:
         """Return what the members' summed evaluations say."""

@@ -4,35 +4,34 @@ Before the first round members count (two queries), and the encoding follows fro
 message. Evaluation returns sums over the held-out part. Nothing else of a row leaves a lender.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from jointrisk.errors import DataBreachError, InvalidInputError
+from jointrisk.errors import DataBreachError, InvalidInputError, RefusedError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning import preparation, validation
 from jointrisk.learning.aggregation import WEIGHT, Form, Ranges
-from jointrisk.learning.architectures import fitting, load_architecture
+from jointrisk.learning.architectures import fitting, load_architecture, trees
 from jointrisk.learning.architectures.ensemble import Ensemble
 from jointrisk.learning.flower import (
     ArrayRecord,
     ClientApp,
-    ConfigRecord,
     Context,
     Message,
     MetricRecord,
     RecordDict,
-    pack,
-    values,
 )
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.tasks import Assignment, Model, Query, Task, Totals
+from jointrisk.learning.tasks import Assignment, Growth, MemberData, Model, Query, Task, Totals
+from jointrisk.learning.tasks.records import arrays_of, bytes_of, record, reply, whole_number
 from jointrisk.learning.tasks.settings import DefaultModelSettings
+from jointrisk.learning.trees.lending import Terms
 
 _MOMENTS = "adamw"
 _TRAIN_METRICS: Ranges = MappingProxyType({"train_loss": (0.0, 100.0)})
@@ -61,10 +60,26 @@ class DefaultModel:
     def initial_arrays(
         self, settings: DefaultModelSettings, contract: FeatureContract | None, run_seed: int, prepared: bytes
     ) -> ArrayRecord:
-        """Return fresh networks' weights."""
-        del contract
+        """Return fresh networks' weights, or a forest without trees."""
+        if settings.architecture == "trees":
+            terms = trees.terms_of(settings, _present(contract), _prepared(prepared), run_seed=run_seed)
+            return record(trees.initial_arrays(terms))
         plan = load_architecture(settings.architecture).plan(settings)
-        return _record(plan.initial_arrays(_prepared(prepared).encoding.width, run_seed))
+        return record(plan.initial_arrays(_prepared(prepared).encoding.width, run_seed))
+
+    def growth(
+        self,
+        settings: DefaultModelSettings,
+        contract: FeatureContract | None,
+        run_seed: int,
+        prepared: bytes,
+        arrays: ArrayRecord,
+    ) -> Growth | None:
+        """Return how one more tree is grown; None for networks, of which a round is a mean."""
+        if settings.architecture != "trees":
+            return None
+        terms = trees.terms_of(settings, _present(contract), _prepared(prepared), run_seed=run_seed)
+        return _grown(terms, arrays)
 
     def metrics(self, sums: Totals) -> dict[str, float]:
         """Return AUC, KS, Gini, log-loss, Brier score and calibration error."""
@@ -72,9 +87,9 @@ class DefaultModel:
 
     def model(self, settings: DefaultModelSettings, prepared: bytes) -> Model:
         """Return encoding and architecture."""
-        plan = load_architecture(settings.architecture).plan(settings)
-        layers = {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
-        return Model(_prepared(prepared).encoding.model_dump(mode="json"), settings.architecture, layers)
+        return Model(
+            _prepared(prepared).encoding.model_dump(mode="json"), settings.architecture, _architecture(settings)
+        )
 
     def client_app(self, assignment: Assignment) -> ClientApp:
         """Return the member's app."""
@@ -84,15 +99,12 @@ class DefaultModel:
         app = ClientApp()
         app.query("coarse")(lender.count_coarsely)
         app.query("fine")(lender.count_finely)
-        app.train()(lender.train)
-        app.evaluate()(lender.evaluate)
+        if lender.settings.architecture == "trees":
+            _serve_trees(app, _TreeLender(lender))
+        else:
+            app.train()(lender.train)
+            app.evaluate()(lender.evaluate)
         return app
-
-
-@dataclass(frozen=True)
-class _Rows:
-    features: NDArray[np.float32]
-    labels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,9 @@ class _Lender:
     run_seed: int
     number: int
     contract: FeatureContract
-    training: _Rows
-    held_out: _Rows
+    training: MemberData
+    held_out: MemberData
+    rounds: int
 
     @classmethod
     def of(cls, assignment: Assignment) -> "_Lender":
@@ -119,67 +132,130 @@ class _Lender:
         out = validation.held_out(len(data.labels), settings.held_out)
         if not out.any() or out.all():
             raise DataBreachError(f"rows: expected enough to hold some out, got {len(out)}")
-        parts = [_Rows(data.features[part], data.labels[part]) for part in (~out, out)]
-        return cls(settings, assignment.run_seed, assignment.number, _present(assignment.contract), *parts)
+        training, kept = (MemberData(data.features[part], data.labels[part]) for part in (~out, out))
+        contract, number = _present(assignment.contract), assignment.number
+        return cls(settings, assignment.run_seed, number, contract, training, kept, assignment.rounds)
 
     def count_coarsely(self, message: Message, context: Context) -> Message:
         """Count on the grid that everybody knows."""
         del context
         counts = preparation.coarse_counts(self.contract, self.training.features, self.training.labels)
-        return _reply(message, counts, len(self.training.labels))
+        return reply(message, counts, len(self.training.labels))
 
     def count_finely(self, message: Message, context: Context) -> Message:
         """Count inside the intervals that were sent."""
         del context
-        sent = _values(message.content.array_records["arrays"])
+        sent = arrays_of(message.content.array_records["arrays"])
         intervals = [np.asarray(sent[name], dtype=np.float64) for name in sorted(sent)]
         counts = preparation.fine_counts(self.contract, self.training.features, intervals)
-        return _reply(message, counts, len(self.training.labels))
+        return reply(message, counts, len(self.training.labels))
 
     def train(self, message: Message, context: Context) -> Message:
         """Train on the lender's rows, from the round's arrays and the lender's own moments."""
         config = message.content.config_records["config"]
-        prepared = _prepared(_bytes(config, "prepared"))
+        prepared = _prepared(bytes_of(config, "prepared"))
         ensemble = self._ensemble(message)
-        number = _whole(config, "server-round")
+        number = whole_number(config, "server-round")
         turn = fitting.Turn(
             number=number,
-            rounds=_whole(config, "rounds"),
+            rounds=whole_number(config, "rounds"),
             seed=(self.run_seed, number, self.number),
             proximal=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
         )
-        moments = _values(context.state.array_records.get(_MOMENTS, ArrayRecord()))
+        moments = arrays_of(context.state.array_records.get(_MOMENTS, ArrayRecord()))
         part = fitting.Part(prepared.encoding, self.training.features, self.training.labels)
         loss, moments = fitting.train(ensemble, part, self._recipe(prepared), turn, moments)
-        context.state[_MOMENTS] = _record(moments)
+        context.state[_MOMENTS] = record(moments)
         metrics = MetricRecord({WEIGHT: len(part), "train_loss": loss})
-        return Message(RecordDict({"arrays": _record(ensemble.arrays()), "metrics": metrics}), reply_to=message)
+        return Message(RecordDict({"arrays": record(ensemble.arrays()), "metrics": metrics}), reply_to=message)
 
     def evaluate(self, message: Message, context: Context) -> Message:
         """Return sums over the held-out rows."""
         del context
-        prepared = _prepared(_bytes(message.content.config_records["config"], "prepared"))
+        prepared = _prepared(bytes_of(message.content.config_records["config"], "prepared"))
         part = fitting.Part(prepared.encoding, self.held_out.features, self.held_out.labels)
         sums = validation.sums_of(fitting.log_odds(self._ensemble(message), part), part.labels)
-        return _reply(message, sums, len(part))
+        return reply(message, sums, len(part))
 
     def _ensemble(self, message: Message) -> Ensemble:
         plan = load_architecture(self.settings.architecture).plan(self.settings)
-        return Ensemble(plan, _values(message.content.array_records["arrays"]))
+        return Ensemble(plan, arrays_of(message.content.array_records["arrays"]))
 
     def _recipe(self, prepared: Prepared) -> fitting.Recipe:
         settings = self.settings
         rate = settings.learning_rate or load_architecture(settings.architecture).learning_rate
-        bads = int(self.training.labels.sum())
-        own = _log_odds(len(self.training.labels) - bads, bads)
         return fitting.Recipe(
             learning_rate=rate,
             weight_decay=settings.weight_decay,
             warm_up=settings.warm_up,
             steps=settings.steps,
             epochs=settings.local_epochs,
-            offset=own - _log_odds(prepared.goods, prepared.bads) if settings.label_shift else 0.0,
+            offset=self.offset(prepared),
         )
+
+    def offset(self, prepared: Prepared) -> float:
+        """Return how far the lender's log odds are from the common ones, where members train against that."""
+        bads = int(self.training.labels.sum())
+        own = _log_odds(len(self.training.labels) - bads, bads)
+        return own - _log_odds(prepared.goods, prepared.bads) if self.settings.label_shift else 0.0
+
+
+class _TreeLender:
+    """A lender's part where trees are grown. What it knows of rows and trees it makes of the first message."""
+
+    def __init__(self, lender: _Lender) -> None:
+        self._lender = lender
+        self._begun: tuple[bytes, trees.TreeMember] | None = None
+
+    def level(self, kind: str) -> Callable[[Message, Context], Message]:
+        """Return what answers for a level."""
+
+        def answer(message: Message, context: Context) -> Message:
+            del context
+            arrays = arrays_of(message.content.array_records["arrays"])
+            return reply(message, self._member(message).level(kind, arrays), len(self._lender.training.labels))
+
+        return answer
+
+    def evaluate(self, message: Message, context: Context) -> Message:
+        """Return sums over the held-out rows."""
+        del context
+        arrays, labels = arrays_of(message.content.array_records["arrays"]), self._lender.held_out.labels
+        log_odds = self._member(message).held_out_log_odds(arrays)
+        return reply(message, validation.sums_of(log_odds, labels), len(labels))
+
+    def _member(self, message: Message) -> trees.TreeMember:
+        payload = bytes_of(message.content.config_records["config"], "prepared")
+        if self._begun is None:
+            self._begun = payload, self._begin(_prepared(payload))
+        if self._begun[0] != payload:
+            raise RefusedError("expected the counts that the run began with, got others")
+        return self._begun[1]
+
+    def _begin(self, prepared: Prepared) -> trees.TreeMember:
+        lender = self._lender
+        terms = trees.terms_of(
+            lender.settings, lender.contract, prepared, run_seed=lender.run_seed, rounds=lender.rounds
+        )
+        return trees.TreeMember(terms, lender.training, lender.held_out, lender.offset(prepared))
+
+
+def _serve_trees(app: ClientApp, lender: _TreeLender) -> None:
+    for kind in trees.KINDS:
+        app.train(kind)(lender.level(kind))
+    app.evaluate()(lender.evaluate)
+
+
+def _grown(terms: Terms, arrays: ArrayRecord) -> Growth:
+    return record((yield from trees.grow(terms, arrays_of(arrays))))
+
+
+def _architecture(settings: DefaultModelSettings) -> dict[str, Any]:
+    """Return what is said of an architecture to whoever scores with it."""
+    if settings.architecture == "trees":
+        return settings.trees.model_dump()
+    plan = load_architecture(settings.architecture).plan(settings)
+    return {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
 
 
 def _log_odds(goods: int, bads: int) -> float:
@@ -187,37 +263,10 @@ def _log_odds(goods: int, bads: int) -> float:
     return float(np.log((bads + 0.5) / (goods + 0.5)))
 
 
-def _reply(message: Message, arrays: Mapping[str, NDArray[np.generic]], rows: int) -> Message:
-    content = RecordDict({"arrays": _record(arrays), "metrics": MetricRecord({WEIGHT: rows})})
-    return Message(content, reply_to=message)
-
-
-def _record(arrays: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:
-    return ArrayRecord({name: pack(value) for name, value in arrays.items()})
-
-
-def _values(record: ArrayRecord) -> dict[str, NDArray[np.generic]]:
-    return {name: values(array) for name, array in record.items()}
-
-
 @lru_cache(maxsize=2)
 def _prepared(payload: bytes) -> Prepared:
     """Return what was prepared; it comes with every message and stays the same."""
     return Prepared.from_payload(payload)
-
-
-def _whole(config: ConfigRecord, name: str) -> int:
-    value = config.get(name)
-    if not isinstance(value, int):
-        raise InvalidInputError(f"{name}: expected a whole number")
-    return value
-
-
-def _bytes(config: ConfigRecord, name: str) -> bytes:
-    value = config.get(name)
-    if not isinstance(value, bytes):
-        raise InvalidInputError(f"{name}: expected bytes")
-    return value
 
 
 def _present(contract: FeatureContract | None) -> FeatureContract:

@@ -23,7 +23,7 @@ from jointrisk.learning.flower import (
     pack,
     values,
 )
-from jointrisk.learning.tasks import Assignment, Query, Task, Totals
+from jointrisk.learning.tasks import Assignment, Growth, Query, Task, Totals
 from jointrisk.learning.tasks.settings import ProbeSettings
 
 _STATE = "probe"
@@ -42,6 +42,18 @@ class Probe:
         del settings, contract
         yield from ()
         return b""
+
+    def growth(
+        self,
+        settings: ProbeSettings,
+        contract: object,
+        run_seed: int,
+        prepared: bytes,
+        arrays: ArrayRecord,
+    ) -> Growth | None:
+        """Return None: a round is the mean of what members train."""
+        del settings, contract, run_seed, prepared, arrays
+        return None
 
     def metrics(self, sums: Totals) -> dict[str, float]:
         """Return nothing: members' metrics are averaged."""

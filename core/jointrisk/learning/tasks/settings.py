@@ -1,9 +1,11 @@
 """Settings of the tasks. Light: imported where torch and Flower are not."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
+from jointrisk.learning.trees.settings import BoostingSettings
 from jointrisk.settings import Settings
 
 
@@ -19,10 +21,11 @@ class ProbeSettings(Settings):
 class DefaultModelSettings(Settings):
     """A model that predicts default from the contract's features."""
 
-    architecture: Literal["mlp", "scorecard"] = Field(
+    architecture: Literal["mlp", "scorecard", "trees"] = Field(
         "mlp",
         description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
-        "inputs, in which every bin of every feature has its weight.",
+        'inputs, in which every bin of every feature has its weight; "trees": boosted trees on summed histograms, one '
+        "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30).",
     )
     hidden: int = Field(128, ge=1, le=4096, description='Width of a hidden layer ("mlp").')
     layers: int = Field(2, ge=1, le=8, description='Hidden layers ("mlp").')
@@ -56,3 +59,16 @@ class DefaultModelSettings(Settings):
     held_out: float = Field(
         0.1, gt=0, lt=1, description="Share of rows that only evaluation uses, chosen by a hash of the row's number."
     )
+    trees: BoostingSettings = Field(BoostingSettings(), description='How trees are grown ("trees").')
+
+
+def usual_rounds(task: object, values: object) -> dict[str, int]:
+    """Return how many rounds a run takes where nobody says it, and its patience; empty for what all others take.
+
+    Args:
+        task: its name.
+        values: the task's settings, not yet checked.
+    """
+    grows = task == "default_model" and isinstance(values, Mapping) and values.get("architecture") == "trees"
+    # A round is one small tree, which is much less than a pass over all rows.
+    return {"rounds": 200, "patience": 30} if grows else {}

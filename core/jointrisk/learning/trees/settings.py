@@ -10,11 +10,14 @@ FEWEST_ROWS: Final = 200
 """No leaf holds fewer rows, of all members together, and none with fewer is split."""
 
 
-class TreeSettings(Settings):
-    """Gradient boosting of log loss on summed histograms."""
+MOST_TREES: Final = 5000
+MOST_LEVELS: Final = 8
 
-    trees: int = Field(200, ge=1, le=5000, description="Most trees.")
-    depth: int = Field(5, ge=1, le=8, description="Levels of splits of a tree; each takes one sum.")
+
+class BoostingSettings(Settings):
+    """Gradient boosting of log loss on summed histograms (architecture "trees"): a round grows one tree."""
+
+    depth: int = Field(5, ge=1, le=MOST_LEVELS, description="Levels of splits of a tree; each takes one sum.")
     learning_rate: float = Field(0.06, gt=0, le=1, description="What a leaf's value is multiplied by.")
     l2: float = Field(5.0, ge=0, le=1e6, description="Added to a leaf's summed hessian.")
     minimum_leaf: int = Field(
@@ -45,6 +48,12 @@ class TreeSettings(Settings):
     category_smoothing: float = Field(
         10.0, ge=0, le=1e6, description="Added to a word's hessian where words are ordered by risk."
     )
+
+
+class TreeSettings(BoostingSettings):
+    """The same, with an end: what grows, follows and stops a forest goes by."""
+
+    trees: int = Field(200, ge=1, le=MOST_TREES, description="Most trees.")
     patience: int = Field(
         30, ge=1, le=5000, description="The run ends when so many trees have not made validation better."
     )
