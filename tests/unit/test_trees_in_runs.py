@@ -246,6 +246,7 @@ HOSTILE: list[tuple[Callable[[dict[str, NDArray[np.generic]]], dict[str, Any]], 
     (lambda sent: {"forest/base": sent["forest/base"] + 1}, RefusedError, "over the rows that were counted"),
     (lambda sent: {"forest/count": sent["forest/count"] // 10}, CorruptError, "as many rows in a node"),
     (lambda _: {"more": np.zeros(1)}, CorruptError, "something else as well"),
+    (lambda sent: {"forest/more": sent["forest/value"]}, CorruptError, "a tree: expected the arrays"),
 ]
 
 
@@ -261,6 +262,21 @@ def test_a_member_does_not_answer_what_is_not_a_level(
     member = TreeMember(terms, pooled_rows(), BOOKS["birch"])
     with pytest.raises(error, match=match):
         member.level("level_2", sent | change(sent))
+
+
+def test_what_is_known_of_a_forest_is_compared_whole(asked: tuple[Terms, dict[str, NDArray[np.generic]]]) -> None:
+    """A second question about trees that were read before may not bring anything else, nor may one without trees."""
+    terms, sent = asked
+    member = TreeMember(terms, pooled_rows(), BOOKS["birch"])
+    first = member.level("level_2", sent)
+    again = member.level("level_2", sent)
+    assert all(np.array_equal(value, again[name]) for name, value in first.items())
+    with pytest.raises(CorruptError, match="a tree: expected the arrays"):
+        member.level("level_2", sent | {"forest/more": sent["forest/value"]})
+    with pytest.raises(RefusedError, match="grown on"):
+        member.level("level_2", sent | {"forest/value": np.asarray(sent["forest/value"], dtype=np.float64) * 2})
+    with pytest.raises(CorruptError, match="one after the other"):
+        member.held_out_log_odds(dict(initial_arrays(terms)) | {"more": np.zeros(0)})
 
 
 def test_a_question_has_one_name(asked: tuple[Terms, dict[str, NDArray[np.generic]]]) -> None:

@@ -18,13 +18,13 @@ from jointrisk.learning.preparation import Prepared
 from jointrisk.learning.tasks import MemberData, Query, Totals
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.trees.bins import BinPlan
-from jointrisk.learning.trees.forest import Forest
+from jointrisk.learning.trees.forest import Forest, grown_on
 from jointrisk.learning.trees.gradients import Floats, Rounding
 from jointrisk.learning.trees.growing import Grower
 from jointrisk.learning.trees.lending import Book, Follower, Lender, Terms
 from jointrisk.learning.trees.request import Request
 from jointrisk.learning.trees.settings import MOST_LEVELS, MOST_TREES, TreeSettings
-from jointrisk.learning.trees.tree import Arrays, Tree
+from jointrisk.learning.trees.tree import Arrays
 
 KINDS: Final = tuple(f"level_{level}" for level in range(1, MOST_LEVELS + 1))
 """What "train" messages ask for: the sums of a tree's levels, the root's first."""
@@ -70,8 +70,7 @@ def grow(terms: Terms, arrays: Arrays) -> Generator[Query, Totals | None, Arrays
         terms: of the run.
         arrays: the forest's.
     """
-    forest = Forest.from_arrays(arrays, terms.plan)
-    grower = Grower(terms.plan, terms.settings, run_seed=terms.run_seed, number=len(forest.trees))
+    grower = Grower(terms.plan, terms.settings, run_seed=terms.run_seed, number=len(arrays["ends"]))
     most = Rounding(terms.settings.bits).most(terms.rows)
     for kind in KINDS:
         if grower.done:
@@ -81,7 +80,7 @@ def grow(terms: Terms, arrays: Arrays) -> Generator[Query, Totals | None, Arrays
         if totals is None:
             break
         grower.take(totals)
-    return forest.with_tree(grower.tree).arrays()
+    return grown_on(arrays, grower.tree)
 
 
 class TreeMember:
@@ -101,7 +100,7 @@ class TreeMember:
         self._terms = terms
         book = Book(terms.plan.bin_rows(training.features), training.labels, offset)
         self._lender = Lender(terms, book, _seed(training))
-        self._known: tuple[Tree, ...] = ()
+        self._known = Forest(terms.plan, terms.base)
         self._held_out = terms.plan.bin_rows(held_out.features)
         self._follower = Follower(self._held_out, terms.base)
         self._followed = 0
@@ -135,7 +134,7 @@ class TreeMember:
         Raises:
             CorruptError: they are none.
         """
-        before = self._known[: self._followed]
+        before = self._known.trees[: self._followed]
         trees = self._read(arrays).trees
         if len(trees) < len(before) or any(one is not other for one, other in zip(trees, before, strict=False)):
             self._follower, self._followed = Follower(self._held_out, self._terms.base), 0
@@ -149,7 +148,7 @@ class TreeMember:
         forest = Forest.from_arrays(arrays, self._terms.plan, self._known)
         if forest.base != self._terms.base:
             raise RefusedError("expected a forest over the rows that were counted, got another")
-        self._known = forest.trees
+        self._known = forest
         return forest
 
 

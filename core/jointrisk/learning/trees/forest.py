@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -69,18 +70,22 @@ class Forest:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return all but the bins as arrays: those of all trees one after the other, and where each tree ends."""
+        return dict(self._arrays)
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
         ends = np.cumsum([len(tree) for tree in self.trees], dtype=np.int64)
         joined = _joined(self.trees) if self.trees else {}
         return {_BASE: np.array([self.base]), _ENDS: np.asarray(ends, dtype=np.int64)} | joined
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, plan: BinPlan, known: Sequence[Tree] = ()) -> "Forest":
+    def from_arrays(cls, arrays: Arrays, plan: BinPlan, known: "Forest | None" = None) -> "Forest":
         """Read what :meth:`arrays` gave, and check every tree.
 
         Args:
             arrays: by name.
             plan: the bins.
-            known: trees that were read before; where the forest begins with them, they are not checked again.
+            known: was read before; where this one begins with its trees, they are not checked again.
 
         Raises:
             CorruptError: it is no forest over these bins.
@@ -93,13 +98,23 @@ class Forest:
         joined = {name: value for name, value in arrays.items() if name not in {_BASE, _ENDS}}
         places = [0, *(int(end) for end in ends)]
         lengths = {value.shape[0] if value.ndim else 0 for value in joined.values()} or {0}
-        if lengths != {places[-1]} or any(start >= end for start, end in pairwise(places)):
+        if (
+            lengths != {places[-1]}
+            or bool(joined) != bool(len(ends))
+            or any(start >= end for start, end in pairwise(places))
+        ):
             raise CorruptError("a forest: expected trees one after the other, got something else")
-        parts = [{name: value[start:end] for name, value in joined.items()} for start, end in pairwise(places)]
-        return cls(
-            plan,
-            float(base[0]),
-            tuple(_read(part, plan, tree) for part, tree in zip_longest(parts, known[: len(parts)])),
+        old = known.trees if known is not None and known.plan == plan and known.begins(arrays) else ()
+        parts = [
+            {name: value[start:end] for name, value in joined.items()} for start, end in pairwise(places[len(old) :])
+        ]
+        return cls(plan, float(base[0]), (*old, *(Tree.from_arrays(part, plan) for part in parts)))
+
+    def begins(self, arrays: Arrays) -> bool:
+        """Tell whether arrays of a forest begin with this one's trees, to the last bit."""
+        return arrays.keys() == self._arrays.keys() and all(
+            arrays[name].dtype == value.dtype and np.array_equal(arrays[name][: len(value)], value)
+            for name, value in self._arrays.items()
         )
 
     def encoded(self) -> bytes:
@@ -120,14 +135,12 @@ class Forest:
         return cls.from_arrays(arrays, plan)
 
 
-def _read(arrays: Arrays, plan: BinPlan, known: Tree | None) -> Tree:
-    """Return the tree that arrays are, the known one if it is that."""
-    if known is not None and arrays.keys() == known.arrays().keys():
-        same = (np.array_equal(value, arrays[name]) for name, value in known.arrays().items())
-        types = (value.dtype == arrays[name].dtype for name, value in known.arrays().items())
-        if all(types) and all(same):
-            return known
-    return Tree.from_arrays(arrays, plan)
+def grown_on(arrays: Arrays, tree: Tree) -> Arrays:
+    """Return the arrays of a forest with one more tree; those of the others are not looked into."""
+    joined = {name: np.concatenate([arrays.get(name, value[:0]), value]) for name, value in tree.arrays().items()}
+    ends = np.asarray(arrays[_ENDS], dtype=np.int64)
+    end = int(ends[-1]) if len(ends) else 0
+    return {_BASE: arrays[_BASE], _ENDS: np.append(ends, end + len(tree))} | joined
 
 
 def _joined(trees: Sequence[Tree]) -> dict[str, NDArray[np.generic]]:
