@@ -4,6 +4,7 @@ import csv
 import tomllib
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import psutil
 import pytest
@@ -78,6 +79,8 @@ def test_nodes_grow_the_trees_of_one_process_and_score_with_them(tmp_path: Path)
         applications = [{**row, "branch": "branch-1"} for row in rows(9, 60)]
         scored = csv.DictReader(bank.command("score", str(write_book(tmp_path / "a.csv", applications))).splitlines())
         assert len({row["pd"] for row in scored}) > 3
+        bank.command("models", "export", run_id[:-1], "--out", str(tmp_path / "model.txt"))
+        assert lightgbm.Booster(model_file=str(tmp_path / "model.txt")).num_trees() == 1 + left.facts.best_round
     arrays = load(left.tensors)
     expected = _in_one_process(tmp_path / "one", books)
     assert arrays.keys() == expected.keys()

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from contract_sample import sample_contract
-from jointrisk.errors import ConflictError, CorruptError, DeadlineError, RefusedError
+from jointrisk.errors import ConflictError, CorruptError, DeadlineError, InvalidInputError, RefusedError
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning import checkpoint as checkpoints
 from jointrisk.learning import validation
@@ -18,7 +19,7 @@ from jointrisk.learning.bundle import read_bundle
 from jointrisk.learning.checkpoint import Checkpoint
 from jointrisk.learning.flower import values
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.scoring import Scorer, forest_of
+from jointrisk.learning.scoring import Scorer, forest_of, lightgbm_of
 from jointrisk.learning.tasks import MemberData, load_task, task_settings
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.trees.forest import Forest
@@ -303,6 +304,11 @@ def test_a_bundle_of_trees_is_scored(whole: Checkpoint, tmp_path: Path) -> None:
         {"left": arrays["left"][:, :1]},
         {"feature": arrays["feature"].astype(np.int64)},
     ]
+    bundle = read_bundle(sample_bundle(tmp_path / "b", facts=said, arrays=arrays), PUBLIC)
+    raw = lightgbm.Booster(model_str=lightgbm_of(bundle)).predict(rows, raw_score=True)
+    assert np.abs(scorer.log_odds(rows) - raw).max() < 1e-12
+    with pytest.raises(InvalidInputError, match='architecture "trees", got "mlp"'):
+        lightgbm_of(read_bundle(sample_bundle(tmp_path / "c"), PUBLIC))
     for place, bad in enumerate(damaged):
         data = sample_bundle(tmp_path / f"bad-{place}", facts=said, arrays=arrays | bad)
         with pytest.raises(CorruptError, match="a tree: expected"):

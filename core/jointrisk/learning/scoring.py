@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jointrisk.canonical import canonical_json
-from jointrisk.errors import CorruptError, RefusedError, VersionMismatchError
+from jointrisk.errors import CorruptError, InvalidInputError, RefusedError, VersionMismatchError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.bundle import Arrays, Bundle
 from jointrisk.learning.encoding import CategoryEncoding, Encoding, FeatureEncoding, Rows, is_open
@@ -21,6 +21,7 @@ from jointrisk.learning.first_layer import FirstLayer
 from jointrisk.learning.trees.bins import BinPlan
 from jointrisk.learning.trees.explaining import TreeModel
 from jointrisk.learning.trees.forest import Forest
+from jointrisk.learning.trees.lightgbm_text import lightgbm_text
 
 ARCHITECTURES: Final = ("mlp", "scorecard", "trees")
 """What can be scored here."""
@@ -145,6 +146,19 @@ def forest_of(encoding: Encoding, arrays: Arrays) -> Forest:
         CorruptError: they are no forest over the encoding's bins.
     """
     return Forest.from_arrays(arrays, BinPlan.of(encoding))
+
+
+def lightgbm_of(bundle: Bundle) -> str:
+    """Return a model of trees as LightGBM's text; rows are those of :meth:`Scorer.log_odds`, raw scores its log odds.
+
+    Raises:
+        InvalidInputError: the model is of another architecture.
+        CorruptError: its parts do not fit each other.
+    """
+    facts = bundle.manifest.facts
+    if facts.architecture != "trees":
+        raise InvalidInputError(f'expected a model of the architecture "trees", got "{facts.architecture}"')
+    return lightgbm_text(forest_of(Encoding.from_payload(canonical_json(facts.encoding)), bundle.arrays))
 
 
 def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:

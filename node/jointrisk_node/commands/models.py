@@ -1,10 +1,11 @@
-"""``models list | show | activate | retire``."""
+"""``models list | show | activate | retire | export``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jointrisk.commandline.options import Json, home
+from jointrisk.commandline.options import Json, existing_state, home
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Models that this node has verified.")
 ModelId = Annotated[str, typer.Argument(help="The model's name, or an unambiguous beginning of it.")]
@@ -86,3 +87,30 @@ def retire(context: typer.Context, model_id: ModelId, json: Json = False) -> Non
         show_json(model)
         return
     typer.echo(f"{model.model_id} is retired")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    model_id: ModelId,
+    out: Annotated[Path, typer.Option(help="Write the text to this file.")],
+) -> None:
+    """Write a model of trees as LightGBM's model text. Works without the daemon."""
+    from jointrisk import durable
+    from jointrisk.learning.scoring import lightgbm_of
+    from jointrisk.store import AuditLog
+    from jointrisk_node.database import open_database
+    from jointrisk_node.membership.belief import pinned_coordinator
+    from jointrisk_node.models import ModelLedger, stored_bundle
+    from jointrisk_node.settings import load_settings
+
+    root = home(context)
+    state = existing_state(root, "node")
+    store = open_database(state, load_settings(state))
+    try:
+        folder = state.path("models")
+        model = ModelLedger(store, folder, AuditLog(store)).find(model_id)
+        durable.write(out, lightgbm_of(stored_bundle(folder, model, pinned_coordinator(store))).encode())
+    finally:
+        store.close()
+    typer.echo(f"{model.model_id} is in {out}")
