@@ -17,9 +17,10 @@ from jointrisk.learning import validation
 from jointrisk.learning.architectures.trees import TreeMember, grow, initial_arrays, terms_of
 from jointrisk.learning.bundle import read_bundle
 from jointrisk.learning.checkpoint import Checkpoint
-from jointrisk.learning.flower import values
+from jointrisk.learning.flower import decode, values
 from jointrisk.learning.preparation import Prepared
 from jointrisk.learning.scoring import Scorer, forest_of, lightgbm_of
+from jointrisk.learning.secure_runs import asked_kind, is_secure
 from jointrisk.learning.tasks import MemberData, load_task, task_settings
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.trees.forest import Forest
@@ -181,21 +182,31 @@ def test_a_worker_killed_at_any_level_ends_with_the_same_trees(whole: Checkpoint
     assert not list((tmp_path / "growth").iterdir())
 
 
-def test_a_tree_is_cut_where_a_member_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_tree_is_cut_where_a_member_leaves(tmp_path: Path, secure: bool) -> None:
     """Also when it is back, and the worker has begun again; the next tree is grown by all."""
 
     def spoil(member: str, asked: dict[str, Any]) -> str | None:
-        if asked["round"] == 2 and asked["kind"] == "evaluate":
+        kind = inner_kind(tmp_path, member, asked)
+        if asked["round"] == 2 and kind == "evaluate":
             raise Killed
-        return "gone" if member == "birch" and asked["round"] == 2 and "level_3" in asked["kind"] else None
+        return "gone" if member == "birch" and asked["round"] == 2 and kind == "train.level_3" else None
 
-    killed = run(tmp_path, settings(3), spoil)
+    rounds = 2 if secure else 3
+    killed = run(tmp_path, settings(rounds), spoil, secure=secure)
     with pytest.raises(Killed):
         finished(killed)
-    course = run(tmp_path, settings(3))
+    course = run(tmp_path, settings(rounds), secure=secure)
     trees = forest(finished(course, killed)).trees
-    assert [int(tree.levels().max()) for tree in trees] == [3, 2, 3]
-    assert [commit["missing"] for commit in killed.pipe.commits + course.pipe.commits] == [(), (), ()]
+    assert [int(tree.levels().max()) for tree in trees] == [3, 2, 3][:rounds]
+    assert [commit["missing"] for commit in killed.pipe.commits + course.pipe.commits] == [()] * rounds
+
+
+def inner_kind(folder: Path, member: str, asked: dict[str, Any]) -> str | None:
+    """Return what a member's client app is asked, also with a message of a secure sum."""
+    if not is_secure(asked["kind"]):
+        return str(asked["kind"])
+    return asked_kind(decode((folder / "out" / asked["sha256"]).read_bytes()), member)
 
 
 def test_a_first_level_without_a_quorum_is_asked_again(whole: Checkpoint, tmp_path: Path) -> None:
