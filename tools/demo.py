@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo_data import CONTRACT, LABEL, LenderFiles, write_lenders
-from demo_evaluation import Book, Labels, Scores, area, difference, fit_alone, plot, read_book
+from demo_evaluation import Book, fit_alone, plot, read_book
 from demo_listings import (
     SAMPLE,
     Asked,
@@ -40,6 +40,7 @@ from demo_listings import (
     write_listings,
 )
 from demo_theft import Stolen, steal
+from jointrisk.learning.areas import Labels, Scores, area, difference
 from local_federation import Daemon, LocalFederation, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from demo_data import CONTRACT, LABEL, held_out, read_gmsc
-from demo_evaluation import area
 from jointrisk.federation.contract import FeatureContract, contract_from_payload, contract_from_toml
 from jointrisk.learning import checkpoint as checkpoints
+from jointrisk.learning.areas import area
 from jointrisk.learning.checkpoint import Checkpoint
 from jointrisk.learning.flower import values
 from jointrisk.learning.preparation import Prepared

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,12 +68,26 @@ def draft(path: Path, label: str | None = None) -> Draft:
         NotFoundError: there is no such file.
     """
     with open_sample(path) as sample:
-        columns = sample.columns()
-        target = _label(columns, label)
-        work = _Work(sample, target)
-        for column in columns:
-            if column.name != target.name:
-                work.take(column)
+        return draft_of(sample, path, label)
+
+
+def draft_of(sample: Sample, path: Path, label: str | None = None) -> Draft:
+    """Propose a contract from a sample that is open already.
+
+    Args:
+        sample: the loans.
+        path: where they come from; gives the title.
+        label: as with `draft`.
+
+    Raises:
+        InvalidInputError: it has no features, or no label column can be found.
+    """
+    columns = sample.columns()
+    target = _label(columns, label)
+    work = _Work(sample, target)
+    for column in columns:
+        if column.name != target.name:
+            work.take(column)
     return work.finish(path, guessed=label is None)
 
 
@@ -152,14 +166,7 @@ class _Work:
 
     def _usable_name(self, name: str) -> str:
         """Return a name that contracts allow and no feature has; lenders rename the column in their query."""
-        base = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")[:_LONGEST_NAME]
-        if not base[:1].isalpha():
-            base = f"column_{base}".rstrip("_")
-        taken = {feature.lower() for feature in self._features}
-        numbered = (f"{base}_{number}" for number in itertools.count(2))
-        return next(
-            usable for usable in (base, *itertools.islice(numbered, len(taken) + 1)) if usable.lower() not in taken
-        )
+        return usable_name(name, self._features)
 
     def _feature(self, name: str, column: ColumnProfile) -> Feature:
         kind = "flag" if column.is_binary else "numeric" if column.is_number else "category"
@@ -178,6 +185,18 @@ class _Work:
             as_of=CONFIRM_EN,
             reason=Reason(en=f"{CONFIRM_EN}: {_spaced(name)}", zh=f"{CONFIRM_ZH} {name}"),
         )
+
+
+def usable_name(name: str, taken: Iterable[str]) -> str:
+    """Return a name that contracts allow and that is none of those ``taken``."""
+    base = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")[:_LONGEST_NAME]
+    if not base[:1].isalpha():
+        base = f"column_{base}".rstrip("_")
+    others = {other.lower() for other in taken}
+    numbered = (f"{base}_{number}" for number in itertools.count(2))
+    return next(
+        usable for usable in (base, *itertools.islice(numbered, len(others) + 1)) if usable.lower() not in others
+    )
 
 
 def _unfit(column: ColumnProfile) -> str:

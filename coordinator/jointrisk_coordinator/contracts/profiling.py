@@ -128,7 +128,7 @@ def open_sample(path: Path) -> Iterator[Sample]:
     with duckdb.connect(config=settings) as database:
         try:
             database.execute("SET enable_progress_bar = false")
-            database.execute(f"CREATE TABLE sample AS FROM {_reader(path)} LIMIT {_ROWS_AT_MOST}")
+            database.execute(f"CREATE TABLE sample AS FROM {reader_of(path)} LIMIT {_ROWS_AT_MOST}")
             yield Sample(database)
         except duckdb.Error as error:
             # Never chained: DuckDB's text can quote a cell.
@@ -138,7 +138,12 @@ def open_sample(path: Path) -> Iterator[Sample]:
             ) from None
 
 
-def _reader(path: Path) -> str:
+def reader_of(path: Path) -> str:
+    """Return the SQL table function that reads a Parquet or CSV file.
+
+    Raises:
+        InvalidInputError: it is of another kind.
+    """
     text = "'" + str(path).replace("'", "''") + "'"
     name = path.name.lower()
     if name.endswith(".parquet"):
