@@ -13,6 +13,7 @@ from jointrisk.errors import JointriskError
 
 _SUBCOMMANDS = {
     "coordinator": "jointrisk_coordinator.cli",
+    "lab": "jointrisk_lab.cli",
     "node": "jointrisk_node.cli",
 }
 
