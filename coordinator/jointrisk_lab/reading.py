@@ -250,10 +250,22 @@ def _require_labels(database: "duckdb.DuckDBPyConnection", label: str, say: Say)
     left = database.execute(f"SELECT count(*) FROM stacked WHERE NOT ({known})").fetchall()[0][0]  # noqa: S608 - ours
     if left:
         say(f"left out: {left} rows without a label or a lender")
+    casts = [f'CAST("{_LABEL}" AS UTINYINT) AS "{_LABEL}"', *_numbers_in_text(database, known, say)]
     database.execute(
-        f'CREATE TABLE labelled AS SELECT * REPLACE (CAST("{_LABEL}" AS UTINYINT) AS "{_LABEL}") '  # noqa: S608
-        f"FROM stacked WHERE {known}"
+        f"CREATE TABLE labelled AS SELECT * REPLACE ({', '.join(casts)}) FROM stacked WHERE {known}"  # noqa: S608
     )
+
+
+def _numbers_in_text(database: "duckdb.DuckDBPyConnection", known: str, say: Say) -> Iterator[str]:
+    """Yield SQL that makes numbers of every text column that holds nothing else."""
+    for name, kind, *_ in database.execute("DESCRIBE stacked").fetchall():
+        if kind == "VARCHAR" and name not in {_LENDER, _LABEL}:
+            cell = quoted_name(name)
+            counts = f"SELECT count({cell}), count(TRY_CAST({cell} AS DOUBLE)) FROM stacked WHERE {known}"  # noqa: S608
+            present, numbers = database.execute(counts).fetchall()[0]
+            if present and present == numbers:
+                say(f"read as numbers: {name} (text that holds nothing else)")
+                yield f"CAST({cell} AS DOUBLE) AS {cell}"
 
 
 def _keep_large_lenders(database: "duckdb.DuckDBPyConnection", say: Say) -> None:

@@ -153,6 +153,18 @@ def test_what_is_no_feature_is_left_out_aloud(tmp_path: Path) -> None:
         assert sum(part in text for text in said) == 1, part
 
 
+def test_numbers_that_are_stored_as_text_are_numbers(tmp_path: Path) -> None:
+    """Said aloud; a text column with one word is none."""
+    table = _table()
+    texts = [str(value) for value in table["noise"].to_pylist()]
+    said: list[str] = []
+    split = _split(_wanted(tmp_path, table.set_column(1, "noise", pa.array(texts))), said)
+    assert split.contract.features[1].kind == "numeric"
+    assert any("read as numbers: noise" in text for text in said)
+    mixed = pa.array(["a word", *texts[1:]])
+    assert "noise" not in _split(_wanted(tmp_path, table.set_column(1, "noise", mixed))).contract.names
+
+
 def test_a_contract_of_ones_own_is_kept_or_refused(tmp_path: Path) -> None:
     """Its features are taken; rows that break it are refused with the column's name and no value."""
     wanted = _wanted(tmp_path, _table())
