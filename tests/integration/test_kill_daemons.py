@@ -264,6 +264,7 @@ def test_the_real_model_resumes_to_the_same_bytes(
     assert model_of(federation, disturbed(federation, MODEL, disturb)) == undisturbed_model
 
 
+@pytest.mark.slow
 def test_a_contract_is_published_once_whenever_the_coordinator_dies(tmp_path: Path) -> None:
     """Killed at any moment of ``contract publish`` and asked again, there is one version, signed and on record."""
     with LocalFederation(tmp_path / "federation") as federation:

@@ -53,7 +53,7 @@ class Growing:
     def __init__(self, aggregation: Aggregation, grid: WorkerGrid, folder: Path) -> None:
         self._aggregation = aggregation
         self._grid = grid
-        self._folder = durable.folder(folder / "growth")
+        self._folder = folder / "growth"
 
     def run(self, number: int, course: Growth, config: ConfigRecord) -> Made | Mapping[str, str]:
         """Return what a round came to, or why each missing member is missing, when its first sum missed its quorum.
@@ -90,6 +90,7 @@ class Growing:
             if first is None and summed.reply is None:
                 return summed.failures
             stays = first is None or summed.members == first.members
+            durable.folder(path.parent)
             durable.write(path, encode(_written(summed, with_totals=stays)))
         return _read(path, query)
 
