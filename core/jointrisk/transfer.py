@@ -7,6 +7,7 @@ Only the daemons' stream code uses this; it knows nothing of gRPC.
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -210,9 +211,17 @@ class Outgoing:
 
 
 def partials(folder: Path) -> list[tuple[str, int]]:
-    """Return the ids of messages of which the beginning lies in a folder, and how many bytes there are."""
-    found = ((part.name.partition("-")[0], part.stat().st_size) for part in folder.glob("*.part"))
-    return sorted((name, size) for name, size in found if _ID.fullmatch(name))
+    """Return the ids of messages of which the beginning lies in a folder, and how many bytes there are.
+
+    A message may be finished or discarded while the folder is read: then it is left out.
+    """
+    found: list[tuple[str, int]] = []
+    for part in folder.glob("*.part"):
+        name = part.name.partition("-")[0]
+        if _ID.fullmatch(name):
+            with suppress(FileNotFoundError):
+                found.append((name, part.stat().st_size))
+    return sorted(found)
 
 
 def discard(folder: Path, identity: str) -> None:

@@ -115,3 +115,12 @@ def test_message_id_changes_with_every_part_of_what_is_asked() -> None:
     ids = {transfer.message_id(*case) for case in [parts, *others]}
     assert len(ids) == 7
     assert transfer.message_id("run", 1, 1, "train", "alder") in ids
+
+
+def test_message_that_is_finished_while_a_folder_is_read_is_left_out(tmp_path: Path) -> None:
+    """Another stream of the same run may move its part away between the listing and the look at its size."""
+    incoming = Incoming(tmp_path, header(b"0123"))
+    incoming.write(0, b"01")
+    incoming.close()
+    (tmp_path / f"{'b' * 64}-{'c' * 64}.part").symlink_to(tmp_path / "moved away")
+    assert transfer.partials(tmp_path) == [(ID, 2)]
