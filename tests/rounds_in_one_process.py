@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jointrisk.federation.contract import FeatureContract
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.aggregation import Aggregation, PlainAggregation, Ranges
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
-from jointrisk.learning.flower import Context, RecordDict, act_as, decode, encode, instruction
+from jointrisk.learning.flower import ArrayRecord, Context, RecordDict, act_as, decode, encode, instruction
 from jointrisk.learning.secure_aggregation import Parameters, Policy
 from jointrisk.learning.secure_runs import SecureAggregation, SecureMod, Sitting, asked_kind, is_secure
 from jointrisk.learning.strategies import make_strategy
@@ -141,7 +142,7 @@ class OneProcess:
         self.loop = RoundLoop(
             settings,
             load_task(settings.task),
-            make_strategy(settings.strategy, settings.strategy_settings, len(members)),
+            partial(make_strategy, settings.strategy, settings.strategy_settings, len(members)),
             seam,
             grid,
             folder,
@@ -162,5 +163,4 @@ class OneProcess:
         """Return where the first round starts."""
         chosen, task = task_settings(self.settings.task, self.settings.task_settings), load_task(self.settings.task)
         prepared = self._preparation.run(task.preparation(chosen, self._contract))
-        arrays = task.initial_arrays(chosen, self._contract, self.settings.run_seed, prepared)
-        return Checkpoint(0, arrays, RandomState.seeded(self.settings.run_seed), prepared=prepared)
+        return Checkpoint(0, ArrayRecord(), RandomState.seeded(self.settings.run_seed), prepared=prepared)

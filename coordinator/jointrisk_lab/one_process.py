@@ -4,20 +4,28 @@ Sums are plain: whoever runs this holds every lender's rows anyway. Secure sums 
 than 0.0005 (`make bench SUITE=secagg`).
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jointrisk import durable
+from jointrisk.canonical import canonical_json
+from jointrisk.errors import InvalidInputError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.aggregation import PlainAggregation
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
-from jointrisk.learning.flower import Context, RecordDict, act_as, decode, encode, instruction, values
-from jointrisk.learning.preparation import Prepared
+from jointrisk.learning.encoding import Encoding
+from jointrisk.learning.flower import ArrayRecord, Context, RecordDict, act_as, decode, encode, instruction, values
 from jointrisk.learning.scoring import Scorer, TreeScorer, forest_of, networks_of
 from jointrisk.learning.strategies import make_strategy
-from jointrisk.learning.tasks import Assignment, MemberData, load_task, task_settings
+from jointrisk.learning.tasks import Assignment, MemberData, Model, load_task, task_settings
 from jointrisk.worker_process import Pipe
 from jointrisk_coordinator.runs.daemon_line import DaemonLine
 from jointrisk_coordinator.runs.grid import WorkerGrid
@@ -28,10 +36,23 @@ from jointrisk_coordinator.runs.settings import RunSettings
 _RUN = "lab"
 
 
-def train(
-    folder: Path, settings: RunSettings, contract: FeatureContract, books: Mapping[str, MemberData]
-) -> tuple[Scorer, float]:
-    """Train with all members and return the best round's scorer, and its log loss on the members' validation rows.
+@dataclass(frozen=True)
+class Trained:
+    """What a run made.
+
+    Attributes:
+        model: what is scored with.
+        picked: the same before it was fitted to the validation rows.
+        log_loss: its, on these rows.
+    """
+
+    model: Scorer
+    picked: Scorer
+    log_loss: float
+
+
+def train(folder: Path, settings: RunSettings, contract: FeatureContract, books: Mapping[str, MemberData]) -> Trained:
+    """Train with all members.
 
     Args:
         folder: a private scratch folder; models and sums lie there, no rows.
@@ -46,18 +67,23 @@ def train(
     grid = WorkerGrid(line, _RUN, numbers, folder / "out", settings.round_rules(len(numbers)))
     task, chosen = load_task(settings.task), task_settings(settings.task, settings.task_settings)
     prepared = Preparation(settings, seam, grid, folder).run(task.preparation(chosen, contract))
-    arrays = task.initial_arrays(chosen, contract, settings.run_seed, prepared)
-    strategy = make_strategy(settings.strategy, settings.strategy_settings, len(numbers))
+    strategy = partial(make_strategy, settings.strategy, settings.strategy_settings, len(numbers))
     loop = RoundLoop(settings, task, strategy, seam, grid, folder, line.commit, contract=contract)
-    last = loop.run(Checkpoint(0, arrays, RandomState.seeded(settings.run_seed), prepared=prepared))
-    best = loop.best(last)
-    return _scorer(settings, best), best.best.value if best.best else float("inf")
+    last = loop.run(Checkpoint(0, ArrayRecord(), RandomState.seeded(settings.run_seed), prepared=prepared))
+    return _trained(task.model(chosen, prepared, last.done))
 
 
-def _scorer(settings: RunSettings, kept: Checkpoint) -> Scorer:
-    encoding = Prepared.from_payload(kept.prepared).encoding
-    arrays = {name: values(array) for name, array in kept.arrays.items()}
-    if settings.task_settings.get("architecture") == "trees":
+def _trained(model: Model | None) -> Trained:
+    if model is None:
+        raise InvalidInputError("expected a task that makes a model, got another")
+    arrays = {name: values(array) for name, array in model.arrays.items()}
+    return Trained(_scorer(model, arrays), _scorer(model, arrays), float(model.metrics.get("log_loss", math.inf)))
+
+
+def _scorer(model: Model, arrays: Mapping[str, NDArray[np.generic]]) -> Scorer:
+    encoding = Encoding.from_payload(canonical_json(model.encoding))
+    arrays = {name: value for name, value in arrays.items() if not name.startswith("picked/")}
+    if model.architecture == "trees":
         return TreeScorer(encoding, forest_of(encoding, arrays))
     return Scorer(encoding, networks_of(arrays), "log odds")
 

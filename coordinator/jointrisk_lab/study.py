@@ -19,7 +19,7 @@ from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.validation import held_out
 from jointrisk_coordinator.runs.settings import RunSettings
 from jointrisk_lab.local import Local
-from jointrisk_lab.one_process import train
+from jointrisk_lab.one_process import Trained, train
 from jointrisk_lab.reading import Lender, Say, Split, Wanted, open_tables
 
 VALIDATION_SHARE = 0.15
@@ -96,23 +96,23 @@ class _Seed:
         """Fit everything and return the figures."""
         shared = {name: self._shared(name, rounds) for name in names}
         # By validation rows alone.
-        best = min(shared, key=lambda name: shared[name][1])
+        best = min(shared, key=lambda name: shared[name].log_loss)
         self._say(f"seed {self._seed}: alone and pooled")
         alone = {lender.name: self._local(lender.book) for lender in self._split.lenders}
         pooled = self._local(_joined([lender.book for lender in self._split.lenders]))
-        own = [self._own(lender, shared[best][0], alone[lender.name]) for lender in self._split.lenders]
+        own = [self._own(lender, shared[best], alone[lender.name]) for lender in self._split.lenders]
         return {
             "seed": self._seed,
             "test_rows": len(self._labels),
             "shared": best,
-            "common": {name: self._common(scorer.log_odds) for name, (scorer, _) in shared.items()},
-            "common_se": area(self._labels, self._scores(shared[best][0].log_odds)).error,
+            "common": {name: self._common(one.model.log_odds) for name, one in shared.items()},
+            "common_se": area(self._labels, self._scores(shared[best].model.log_odds)).error,
             "alone": {name: self._common(model.log_odds) for name, model in alone.items()},
             "pooled_lightgbm": self._common(pooled.log_odds),
             "own": [one | {"pooled_lightgbm": self._on_own(one["lender"], pooled)} for one in own],
         }
 
-    def _shared(self, name: str, rounds: int | None) -> tuple[Scorer, float]:
+    def _shared(self, name: str, rounds: int | None) -> Trained:
         self._say(f"seed {self._seed}: shared, {name}")
         asked: dict[str, Any] = {
             "task_settings": {"architecture": name, "held_out": VALIDATION_SHARE},
@@ -129,11 +129,11 @@ class _Seed:
     def _local(self, data: MemberData) -> Local:
         return Local(self._split.contract, data, self._seed)
 
-    def _own(self, lender: Lender, shared: Scorer, alone: Local) -> dict[str, Any]:
+    def _own(self, lender: Lender, shared: Trained, alone: Local) -> dict[str, Any]:
         """Return a lender's figures on its own test rows."""
         labels, rows = lender.test.labels, lender.test.features
-        ours, theirs = alone.log_odds(rows), shared.log_odds(rows)
-        mixed = self._personal(lender, shared).log_odds(theirs, ours)
+        ours, theirs = alone.log_odds(rows), shared.model.log_odds(rows)
+        mixed = self._personal(lender, shared.picked).log_odds(theirs, ours)
         gain = difference(labels, mixed, ours)
         return {
             "lender": lender.name,
@@ -145,7 +145,7 @@ class _Seed:
         }
 
     def _personal(self, lender: Lender, shared: Scorer) -> personal.Personal:
-        """Choose on the rows that the run held out too, with a model of the lender's own that has not seen them."""
+        """Choose on the rows that the run held out too, with models that have not seen them."""
         book = lender.book
         out = held_out(len(book.labels), VALIDATION_SHARE)
         model = self._local(MemberData(book.features[~out], book.labels[~out]))

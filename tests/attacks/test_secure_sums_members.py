@@ -146,9 +146,9 @@ class Scene:
         assert run.state == "done", run.detail
         assert run.history[-1].members == names
         kept = checkpoint.load(self.folder(run) / "checkpoints", 1, run.arrays_sha256)
-        first = values(load_task("probe").initial_arrays(SETTINGS, None, run.settings.run_seed, b"")["payload"]).astype(
-            np.float64
-        )
+        first = values(
+            load_task("probe").initial_arrays(SETTINGS, None, run.settings.run_seed, b"", "probe", {})["payload"]
+        ).astype(np.float64)
         weights = {name: place for place, name in enumerate(NAMES, 1) if name in names}
         total = sum(self.members[name].updates[run.run_id] * weight for name, weight in weights.items())
         mean = total / sum(weights.values())

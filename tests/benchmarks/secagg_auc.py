@@ -6,6 +6,7 @@ wire (`rounds_in_one_process`), the same seeds in both.
 
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def area(seed: int, *, secure: bool, rounds: int | None = None) -> float:
     books, test = tree_study.gmsc()
     contract = contract_from_payload(tree_study.contract().model_copy(update={"version": 1}).payload())
     data = {f"lender-{place}": MemberData(book.features, book.labels) for place, book in enumerate(books, start=1)}
-    mode = {"aggregation": "secure" if secure else "plain", "run_seed": seed, "quorum": len(data)}
+    mode: dict[str, Any] = {"aggregation": "secure" if secure else "plain", "run_seed": seed, "quorum": len(data)}
+    mode |= {"task_settings": {"architecture": "mlp", "refit": False, "label_shift": "off"}}
     settings = RunSettings.model_validate(mode | ({} if rounds is None else {"rounds": rounds}))
     with scratch_folder() as folder:
         kept = _trained(folder, settings, contract, data, secure=secure)
@@ -58,6 +60,6 @@ def _trained(
     secure: bool,
 ) -> Scorer:
     run = OneProcess(folder, settings, members=tuple(data), contract=contract, books=data, secure=secure)
-    kept = run.loop.best(run.loop.run(run.beginning()))
-    arrays = {name: values(array).astype(np.float32) for name, array in kept.arrays.items()}
-    return Scorer(Prepared.from_payload(kept.prepared).encoding, networks_of(arrays), "log odds")
+    last = run.loop.run(run.beginning())
+    arrays = {name: values(array).astype(np.float32) for name, array in last.done["mlp"].arrays.items()}
+    return Scorer(Prepared.from_payload(last.prepared).encoding, networks_of(arrays), "log odds")

@@ -113,4 +113,4 @@ def _in_one_process(folder: Path, books: dict[str, Path]) -> dict[str, np.ndarra
     }
     settings = RunSettings.model_validate(tomllib.loads(TOML))
     run = OneProcess(folder, settings, members=LENDERS, contract=contract, books=data)
-    return {name: values(array) for name, array in run.loop.best(run.loop.run(run.beginning())).arrays.items()}
+    return {name: values(array) for name, array in run.loop.run(run.beginning()).done["trees"].arrays.items()}

@@ -26,12 +26,12 @@ from jointrisk.learning.flower import (
     values,
 )
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.tasks import Assignment, MemberData, Query, task_settings
+from jointrisk.learning.tasks import Assignment, Finished, MemberData, Query, task_settings
 from jointrisk.learning.tasks.default_model import DefaultModel
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 
 CONTRACT = sample_contract()
-SMALL: dict[str, Any] = {"hidden": 8, "networks": 2, "steps": 5, "bins": 8}
+SMALL: dict[str, Any] = {"hidden": 8, "networks": 2, "steps": 5, "bins": 8, "label_shift": "off"}
 MARK = np.float32(271828.1875)
 
 
@@ -89,7 +89,12 @@ def _summed(lenders: list[Lender], query: Query) -> Mapping[str, NDArray[np.gene
 
 def beginning(chosen: DefaultModelSettings, outcome: bytes) -> RecordDict:
     """Return the arrays of the first round."""
-    return RecordDict({"arrays": DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome)})
+    return RecordDict({"arrays": first_arrays(chosen, outcome)})
+
+
+def first_arrays(chosen: DefaultModelSettings, outcome: bytes) -> ArrayRecord:
+    """Return what the run's first stage starts from."""
+    return DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome, chosen.architecture, {})
 
 
 def round_of(
@@ -97,6 +102,7 @@ def round_of(
 ) -> tuple[Message, RecordDict]:
     """Train one round with a fresh app, as after a restart; returns the reply and the state."""
     record = ConfigRecord({"server-round": number, "rounds": 4, "prepared": outcome, **config})
+    record["stage"] = chosen.architecture
     content = RecordDict({"arrays": begin.array_records["arrays"], "config": record})
     return Lender(chosen).ask("train", content, RecordDict(dict(state)))
 
@@ -127,7 +133,7 @@ def test_rounds_learn(architecture: str, learning_rate: float) -> None:
     for number in (1, 2, 3, 4):
         reply, state = round_of(chosen, outcome, number, content, state)
         content = reply.content
-    record = ConfigRecord({"prepared": outcome})
+    record = ConfigRecord({"server-round": 4, "rounds": 4, "prepared": outcome, "stage": architecture})
     evaluated = RecordDict({"arrays": content.array_records["arrays"], "config": record})
     answer, _ = Lender(chosen).ask("evaluate", evaluated)
     sums = {name: values(array) for name, array in answer.content.array_records["arrays"].items()}
@@ -153,13 +159,17 @@ def test_proximal_term_holds_a_lender_near_the_round_s_arrays() -> None:
 
 def test_label_shift_trains_towards_the_common_bad_rate() -> None:
     """A lender's own bad rate is taken out of what it teaches the intercept."""
-    plain, shifted = settings(architecture="scorecard"), settings(architecture="scorecard", label_shift=True)
+    plain = settings(architecture="scorecard")
     outcome = Prepared.from_payload(prepared(plain))
     rare = Prepared(outcome.encoding, outcome.goods + 100_000, outcome.bads).payload()
     begin = beginning(plain, rare)
     biases = [
-        values(round_of(chosen, rare, 2, begin, RecordDict())[0].content.array_records["arrays"]["seed0/0.bias"])[0]
-        for chosen in (plain, shifted)
+        values(
+            round_of(plain, rare, 2, begin, RecordDict(), **{"label-shift": shift})[0].content.array_records["arrays"][
+                "seed0/0.bias"
+            ]
+        )[0]
+        for shift in (0, 1)
     ]
     assert biases[1] < biases[0]
 
@@ -198,10 +208,8 @@ def test_networks_begin_differently_and_the_same_every_time() -> None:
     """Their mean is worth more than one of them; the coordinator makes the same arrays after a restart."""
     chosen = settings()
     outcome = prepared(chosen)
-    first = DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome)
-    assert encode(RecordDict({"a": first})) == encode(
-        RecordDict({"a": DefaultModel().initial_arrays(chosen, CONTRACT, 5, outcome)})
-    )
+    first = first_arrays(chosen, outcome)
+    assert encode(RecordDict({"a": first})) == encode(RecordDict({"a": first_arrays(chosen, outcome)}))
     assert not np.array_equal(values(first["seed0/0.weight"]), values(first["seed1/0.weight"]))
     assert list(first) == [
         f"seed{n}/{layer}.{part}" for n in (0, 1) for layer in (0, 1, 2) for part in ("weight", "bias")
@@ -212,9 +220,13 @@ def test_model_says_what_its_arrays_are() -> None:
     """Encoding, networks and layers: all that scoring needs beside the arrays."""
     chosen = settings()
     outcome = prepared(chosen)
-    model = DefaultModel().model(chosen, outcome)
+    first = first_arrays(chosen, outcome)
+    done = {"mlp": Finished(2, 2, {"log_loss": 0.5}, first), "mlp.all": Finished(2, 4, {}, first)}
+    model = DefaultModel().model(chosen, outcome, done)
     assert model.encoding == Prepared.from_payload(outcome).encoding.model_dump(mode="json")
-    assert (model.architecture, model.settings) == ("mlp", {"networks": 2, "hidden": [8, 8], "average": "log odds"})
+    said = {"networks": 2, "hidden": [8, 8], "average": "log odds", "held_out": 0.1}
+    assert (model.architecture, model.settings, model.metrics, model.round) == ("mlp", said, {"log_loss": 0.5}, 2)
+    assert set(model.arrays) == set(first) | {f"picked/{name}" for name in first}
 
 
 def test_finer_bins_than_twenty_rows_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from jointrisk.errors import DeadlineError
 from jointrisk.learning.aggregation import Aggregate
-from jointrisk.learning.checkpoint import Checkpoint
+from jointrisk.learning.checkpoint import Checkpoint, digest
 from jointrisk.learning.flower import ArrayRecord, Message, RecordDict, act_as, pack, values
 from jointrisk.learning.tasks import Query, Totals
 from jointrisk_coordinator.runs.preparing import Preparation
@@ -137,9 +137,9 @@ def test_best_round_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.Monkey
     losses = [5.0, 3.0, 4.0, float("nan"), 6.0]
     run = Scripted(tmp_path, len(losses))
     last = run_to_the_end(run, losses, monkeypatch)
-    best = run.loop.best(last)
+    best = last.done["probe"]
     assert (last.number, best.number, best.metrics["loss"]) == (5, 2, 3.0)
-    assert best.arrays_sha256 == run.pipe.commits[1]["arrays_sha256"]
+    assert digest(best.arrays) == run.pipe.commits[1]["arrays_sha256"]
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == [f"round-00000{number}.safetensors" for number in (2, 4, 5)]
 
@@ -162,4 +162,4 @@ def test_run_without_evaluation_goes_to_its_last_round(tmp_path: Path) -> None:
     run = OneProcess(tmp_path, RunSettings.model_validate(PROBE | {"rounds": 3, "patience": 1, "evaluate": False}))
     last = run.loop.run(run.beginning())
     assert last.number == 3
-    assert run.loop.best(last) is last
+    assert digest(last.done["probe"].arrays) == last.arrays_sha256

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contract_sample import sample_contract
 from jointrisk.errors import ConflictError, CorruptError, DeadlineError, InvalidInputError, RefusedError
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning import checkpoint as checkpoints
@@ -29,31 +28,16 @@ from jointrisk.learning.trees.tree import Arrays
 from jointrisk_coordinator.runs.settings import RunSettings
 from model_sample import KEY, sample_bundle, sample_facts
 from rounds_in_one_process import OneProcess
+from three_books import BOOKS, CONTRACT, LENDERS, Killed, book
 
-CONTRACT = sample_contract(minimum_rows=4)
 PUBLIC = public_bytes(KEY)
-LENDERS = ("alder", "birch", "cedar")
 Spoil = Callable[[str, dict[str, Any]], str | None]
-
-
-def book(count: int = 700, seed: int = 1) -> MemberData:
-    """Return rows under the sample contract whose risk falls with income and depends on the purpose."""
-    rng = np.random.default_rng(seed)
-    income, purpose = rng.lognormal(10, 0.7, count), rng.integers(0, 3, count)
-    phone, branch = rng.integers(0, 2, count), rng.integers(0, 40, count)
-    odds = 1.5 * (10 - np.log(income)) + np.where(purpose == 1, 1.5, -1) + phone * (purpose == 0) - 1
-    rows = np.stack([income, purpose, branch, phone], axis=1).astype(np.float32)
-    rows[rng.random(count) < 0.1, 0] = np.nan
-    return MemberData(rows, (rng.random(count) < 1 / (1 + np.exp(-odds))).astype(np.uint8))
-
-
-BOOKS = {name: book(seed=place) for place, name in enumerate(LENDERS)}
 
 
 def settings(rounds: int = 2, **trees: Any) -> RunSettings:
     """Return settings of a run of a few small trees."""
     grown = {"depth": 3, "learning_rate": 0.3, "column_share": 1.0} | trees
-    chosen = {"architecture": "trees", "trees": grown}
+    chosen = {"architecture": "trees", "trees": grown, "refit": False}
     return RunSettings.model_validate(
         {"task_settings": chosen, "rounds": rounds, "minimum_members": 1, "quorum": 2, "retries": 1}
     )
@@ -145,10 +129,6 @@ def grown_by(terms: Terms, member: TreeMember, trees: int) -> Arrays:
         except StopIteration as done:
             arrays = done.value
     return arrays
-
-
-class Killed(BaseException):
-    """The worker process is gone."""
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -303,7 +283,7 @@ def test_a_question_has_one_name(asked: tuple[Terms, dict[str, NDArray[np.generi
 def test_a_bundle_of_trees_is_scored(whole: Checkpoint, tmp_path: Path) -> None:
     """What a node scores is what the forest says; damaged trees, and an architecture of its own, are refused."""
     task = load_task("default_model")
-    model = task.model(_task(settings()), whole.prepared)
+    model = task.model(_task(settings()), whole.prepared, whole.done)
     assert model is not None
     said = sample_facts(CONTRACT, encoding=model.encoding, architecture=model.architecture, settings=model.settings)
     arrays = {name: values(array) for name, array in whole.arrays.items()}

@@ -158,7 +158,7 @@ def run_view(run: "pb.Run") -> "RenderableType":
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
         ProgressBar(total=max(run.rounds, 1), completed=run.rounds_done, width=40),
-        f"round {run.rounds_done} of {run.rounds}",
+        f"round {run.rounds_done}, at most {run.rounds} a stage",
     )
     parts += [bar, _participants(run)]
     if run.history:
@@ -207,11 +207,16 @@ def _rounds(run: "pb.Run") -> "RenderableType":
     found = {name for entry in run.history for name in entry.metrics}
     names = [name for name in _TELLING if name in found] or sorted(found)[:_MOST]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("round", "seconds", "members", "missing", *names):
-        table.add_column(column, justify="right")
+    for column in ("round", "stage", "seconds", "members", "missing", *names):
+        table.add_column(column, justify="left" if column == "stage" else "right")
     for entry in run.history[-_LATEST:]:
         figures = (f"{entry.metrics[name]:.4f}" if name in entry.metrics else "" for name in names)
         table.add_row(
-            str(entry.round), f"{entry.seconds:.2f}", str(len(entry.members)), ", ".join(entry.missing) or "-", *figures
+            str(entry.round),
+            entry.stage,
+            f"{entry.seconds:.2f}",
+            str(len(entry.members)),
+            ", ".join(entry.missing) or "-",
+            *figures,
         )
     return table

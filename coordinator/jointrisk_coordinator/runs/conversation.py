@@ -182,4 +182,5 @@ def _round(said: dict[str, Any]) -> RoundView:
         attempts=said["attempts"],
         arrays_sha256=said["arrays_sha256"],
         guarantee=said["guarantee"],
+        stage=said["stage"],
     )

@@ -43,6 +43,8 @@ class RoundView:
     arrays_sha256: str
     guarantee: dict[str, Any] = field(default_factory=dict)
     """What protected the members' replies in training: `jointrisk.learning.aggregation.Guarantee` as JSON data."""
+    stage: str = ""
+    """The run's stage that it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ def _round_row(run_id: str, done: RoundView) -> RoundRow:
         attempts=done.attempts,
         arrays_sha256=done.arrays_sha256,
         guarantee=json.dumps(done.guarantee),
+        stage=done.stage,
     )
 
 
@@ -238,4 +241,5 @@ def _round_view(row: RoundRow) -> RoundView:
         attempts=row.attempts,
         arrays_sha256=row.arrays_sha256,
         guarantee=json.loads(row.guarantee),
+        stage=row.stage,
     )

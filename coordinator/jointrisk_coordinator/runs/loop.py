@@ -16,7 +16,7 @@ from jointrisk.learning.aggregation import WEIGHT, Aggregate, Aggregation
 from jointrisk.learning.checkpoint import Best, Checkpoint, RandomState, digest
 from jointrisk.learning.flower import ArrayRecord, ConfigRecord, FedAvg, MetricRecord, values
 from jointrisk.learning.strategies import restore_server_state, server_state, typed_like
-from jointrisk.learning.tasks import Growth, Task, task_settings
+from jointrisk.learning.tasks import Finished, Stage, Task, task_settings
 from jointrisk_coordinator.runs.grid import Place, WorkerGrid
 from jointrisk_coordinator.runs.growing import Growing, Made
 from jointrisk_coordinator.runs.settings import RunSettings
@@ -26,12 +26,12 @@ Commit = Callable[[Mapping[str, Any]], None]
 
 
 class RoundLoop:
-    """Rounds of one run, from wherever it stands.
+    """Rounds of one run, stage after stage, from wherever it stands.
 
     Args:
         settings: the run's.
-        task: what is learnt: how evaluations are read, and which round is the best.
-        strategy: Flower's strategy.
+        task: what is learnt: which stages there are, how evaluations are read, and which round is the best.
+        strategy: makes Flower's strategy anew for each stage.
         aggregation: the seam.
         grid: the participants.
         folder: the run's folder.
@@ -44,7 +44,7 @@ class RoundLoop:
         self,
         settings: RunSettings,
         task: Task,
-        strategy: FedAvg,
+        strategy: Callable[[], FedAvg],
         aggregation: Aggregation,
         grid: WorkerGrid,
         folder: Path,
@@ -55,7 +55,9 @@ class RoundLoop:
     ) -> None:
         self._settings = settings
         self._task = task
-        self._strategy = strategy
+        self._chosen = task_settings(settings.task, settings.task_settings)
+        self._new_strategy = strategy
+        self._strategy = strategy()
         self._aggregation = aggregation
         self._grid = grid
         self._checkpoints = durable.folder(folder / "checkpoints")
@@ -66,42 +68,56 @@ class RoundLoop:
         self._sleep = sleep
 
     def run(self, start: Checkpoint) -> Checkpoint:
-        """Run rounds after ``start`` until there are enough, or none gets better; return the last checkpoint.
+        """Run rounds after ``start`` until no stage is left; return the last checkpoint, with every stage's outcome.
 
         Raises:
             DeadlineError: a round missed its quorum for the last time.
         """
-        restore_server_state(self._strategy, start.strategy)
-        while start.number < self._settings.rounds and not self._is_settled(start):
-            start = self._round(start)
+        settings = self._settings
+        while stage := self._task.stage(self._chosen, settings.rounds, settings.patience, start.done):
+            if start.stage != stage.name:
+                start = self._begin(stage, start)
+            self._strategy = self._new_strategy()
+            restore_server_state(self._strategy, start.strategy)
+            while start.rounds < stage.rounds and not self._is_settled(stage, start):
+                start = self._round(stage, start)
+            start = self._finish(start)
         return start
 
-    def best(self, last: Checkpoint) -> Checkpoint:
-        """Return the checkpoint of the best round, the last one where none is better than another."""
-        if last.best is None or last.best.number == last.number:
-            return last
-        return checkpoints.load(self._checkpoints, last.best.number, last.best.arrays_sha256)
+    def _begin(self, stage: Stage, before: Checkpoint) -> Checkpoint:
+        """Return what a stage's first round starts from."""
+        seed, prepared = self._settings.run_seed, before.prepared
+        arrays = self._task.initial_arrays(self._chosen, self._contract, seed, prepared, stage.name, before.done)
+        return replace(before, arrays=arrays, strategy={}, best=None, metrics={}, stage=stage.name, began=before.number)
 
-    def _is_settled(self, after: Checkpoint) -> bool:
-        patience = self._settings.patience
-        return bool(patience) and after.best is not None and after.number - after.best.number >= patience
+    def _finish(self, last: Checkpoint) -> Checkpoint:
+        """Take down what a stage came to: its best round, the last one where none is better than another."""
+        best = last
+        if last.best is not None and last.best.number != last.number:
+            best = checkpoints.load(self._checkpoints, last.best.number, last.best.arrays_sha256)
+        finished = Finished(best.rounds, best.number, best.metrics, best.arrays)
+        return replace(last, done={**last.done, last.stage: finished})
 
-    def _round(self, before: Checkpoint) -> Checkpoint:
+    def _is_settled(self, stage: Stage, after: Checkpoint) -> bool:
+        return bool(stage.patience) and after.best is not None and after.number - after.best.number >= stage.patience
+
+    def _round(self, stage: Stage, before: Checkpoint) -> Checkpoint:
         number, began = before.number + 1, time.monotonic()
-        outcome, attempts = self._attempts(number, before)
-        after = Checkpoint(
+        outcome, attempts = self._attempts(stage, number, before)
+        after = replace(
+            before,
             number=number,
             arrays=outcome.arrays,
             random=RandomState.capture(),
             strategy=server_state(self._strategy),
             best=self._best(before.best, number, outcome),
             metrics=outcome.metrics,
-            prepared=before.prepared,
         )
         arrays_sha256 = checkpoints.save(self._checkpoints, after)
         self._commit(
             {
                 "number": number,
+                "stage": stage.name,
                 "seconds": time.monotonic() - began,
                 "members": outcome.trained.members,
                 "missing": outcome.trained.missing,
@@ -116,7 +132,7 @@ class RoundLoop:
         checkpoints.prune(self._checkpoints, {number, number - 1} | ({after.best.number} if after.best else set()))
         return after
 
-    def _attempts(self, number: int, before: Checkpoint) -> tuple[Made, int]:
+    def _attempts(self, stage: Stage, number: int, before: Checkpoint) -> tuple[Made, int]:
         retries = self._settings.retries if self._settings.on_missed_quorum == "retry" else 0
         last: Mapping[str, str] = {}
         for attempt in range(1, retries + 2):
@@ -125,35 +141,31 @@ class RoundLoop:
             times = self._count_beginning(number)
             before.random.restore()
             self._grid.enter(Place(number, attempt))
-            outcome = self._attempt(number, before)
+            outcome = self._attempt(stage, number, before)
             if isinstance(outcome, Made):
                 return outcome, times
             last = outcome
         reasons = "; ".join(f"{member}: {reason}" for member, reason in sorted(last.items()))
         raise DeadlineError(f"round {number} missed its quorum {retries + 1} times. {reasons}")
 
-    def _attempt(self, number: int, before: Checkpoint) -> Made | Mapping[str, str]:
+    def _attempt(self, stage: Stage, number: int, before: Checkpoint) -> Made | Mapping[str, str]:
         """Return the round's outcome, or why each missing member is missing."""
-        course = self._growth(before)
-        made = self._train(number, before) if course is None else self._grow(number, course, before)
-        if not isinstance(made, Made):
+        seed, config = self._settings.run_seed, _config(stage, before)
+        course = self._task.growth(self._chosen, self._contract, seed, before.prepared, stage.name, before.arrays)
+        if course is None:
+            made = self._train(before, config)
+        else:
+            made = self._growing.run(number, course, ConfigRecord({**config, "server-round": before.rounds + 1}))
+        if not isinstance(made, Made) or not (self._settings.evaluate and stage.evaluated):
             return made
-        evaluated = self._evaluate(number, made.arrays, before)
-        if evaluated is not None and evaluated.reply is None:
+        evaluated = self._evaluate(before, made.arrays, config)
+        if evaluated.reply is None:
             return evaluated.failures
         return replace(made, metrics=made.metrics | self._evaluation(number, evaluated))
 
-    def _growth(self, before: Checkpoint) -> Growth | None:
-        settings = self._settings
-        chosen = task_settings(settings.task, settings.task_settings)
-        return self._task.growth(chosen, self._contract, settings.run_seed, before.prepared, before.arrays)
-
-    def _grow(self, number: int, course: Growth, before: Checkpoint) -> Made | Mapping[str, str]:
-        return self._growing.run(number, course, ConfigRecord({**self._config(before), "server-round": number}))
-
-    def _train(self, number: int, before: Checkpoint) -> Made | Mapping[str, str]:
-        arrays = before.arrays
-        messages = self._strategy.configure_train(number, arrays, self._config(before), self._grid)
+    def _train(self, before: Checkpoint, config: ConfigRecord) -> Made | Mapping[str, str]:
+        number, arrays = before.rounds + 1, before.arrays
+        messages = self._strategy.configure_train(number, arrays, config, self._grid)
         messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
         trained = self._aggregation.mean(self._grid, messages, self._task.train_metrics)
         if trained.reply is None:
@@ -163,21 +175,15 @@ class RoundLoop:
             return {"strategy": "made no arrays"}
         return Made(typed_like(made, arrays), trained, _numbers(metrics))
 
-    def _config(self, before: Checkpoint) -> ConfigRecord:
-        """Return what goes with every message beside the arrays."""
-        return ConfigRecord({"rounds": self._settings.rounds, "prepared": before.prepared})
-
-    def _evaluate(self, number: int, arrays: ArrayRecord, before: Checkpoint) -> Aggregate | None:
-        if not self._settings.evaluate:
-            return None
-        messages = self._strategy.configure_evaluate(number, arrays, self._config(before), self._grid)
+    def _evaluate(self, before: Checkpoint, arrays: ArrayRecord, config: ConfigRecord) -> Aggregate:
+        messages = self._strategy.configure_evaluate(before.rounds + 1, arrays, config, self._grid)
         messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
         if self._task.evaluation is None:
             return self._aggregation.mean(self._grid, messages, self._task.evaluate_metrics)
         return self._aggregation.sum(self._grid, messages, self._task.evaluation)
 
-    def _evaluation(self, number: int, evaluated: Aggregate | None) -> dict[str, float]:
-        if evaluated is None or evaluated.reply is None:
+    def _evaluation(self, number: int, evaluated: Aggregate) -> dict[str, float]:
+        if evaluated.reply is None:
             return {}
         if self._task.evaluation is not None:
             sums = evaluated.reply.content.array_records["arrays"]
@@ -199,6 +205,12 @@ class RoundLoop:
         times = kept.get("times", 0) + 1 if kept.get("round") == number else 1
         self._begun.write_text(json.dumps({"round": number, "times": times}))
         return times
+
+
+def _config(stage: Stage, before: Checkpoint) -> ConfigRecord:
+    """Return what goes with every message beside the arrays."""
+    planned = stage.planned or stage.rounds
+    return ConfigRecord({**stage.config, "rounds": planned, "prepared": before.prepared, "stage": stage.name})
 
 
 def _numbers(metrics: MetricRecord | None) -> dict[str, float]:

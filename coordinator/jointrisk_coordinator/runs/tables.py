@@ -56,3 +56,5 @@ class RoundRow(Base):
     arrays_sha256: Mapped[str]
     guarantee: Mapped[str] = mapped_column(Text, default="{}", server_default="{}")
     """JSON object: what protected the members' replies."""
+    stage: Mapped[str] = mapped_column(default="", server_default="")
+    """What the round was for: a part of the model, its weights."""

@@ -42,6 +42,7 @@ def _round(one: RoundView) -> pb.Round:
         arrays_sha256=one.arrays_sha256,
         guarantee=_in_words(Guarantee.from_json(one.guarantee), one),
         guarantee_figures=pb.Guarantee(**one.guarantee),
+        stage=one.stage,
     )
 
 

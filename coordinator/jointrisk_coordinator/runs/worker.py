@@ -5,6 +5,7 @@ not committed is computed again, from the last complete round and from replies t
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 from jointrisk import durable
@@ -15,7 +16,7 @@ from jointrisk.learning.aggregation import Aggregation, PlainAggregation
 from jointrisk.learning.bundle import Facts, Privacy, write_unsigned
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
 from jointrisk.learning.code_version import code_version
-from jointrisk.learning.flower import act_as, values
+from jointrisk.learning.flower import ArrayRecord, act_as, values
 from jointrisk.learning.secure_aggregation.parameters import Parameters
 from jointrisk.learning.secure_runs import SecureAggregation, Sitting
 from jointrisk.learning.strategies import make_strategy
@@ -57,16 +58,21 @@ def _serve(pipe: Pipe, start: Line) -> str:
     members: dict[str, int] = start["members"]
     line, seam = DaemonLine(pipe), _seam(settings, start, folder)
     grid = WorkerGrid(line, start["run_id"], members, folder / "out", settings.round_rules(len(members)))
-    strategy = make_strategy(settings.strategy, settings.strategy_settings, len(members))
+    strategy = partial(make_strategy, settings.strategy, settings.strategy_settings, len(members))
     loop = RoundLoop(settings, task, strategy, seam, grid, folder, line.commit, contract=contract)
     if start["rounds_done"]:
         beginning = checkpoints.load(folder / "checkpoints", start["rounds_done"], start["arrays_sha256"])
     else:
         beginning = _beginning(settings, task, contract, Preparation(settings, seam, grid, folder))
     last = loop.run(beginning)
-    best = loop.best(last)
-    _leave_model(folder, settings, task, contract, last, best, _privacy(settings, len(members)))
-    return f"{last.number} rounds" + (f", the best was round {best.number}" if last.best else "")
+    _leave_model(folder, settings, task, contract, last, _privacy(settings, len(members)))
+    return _in_words(last, task.best_metric)
+
+
+def _in_words(last: Checkpoint, metric: str | None) -> str:
+    """Say how many rounds there were, and which round of the stages that were judged was the best."""
+    picked = [f"of {name} round {stage.rounds}" for name, stage in last.done.items() if metric in stage.metrics]
+    return f"{last.number} rounds" + (f"; the best was {', '.join(picked)}" if picked else "")
 
 
 def _seam(settings: RunSettings, start: Line, folder: Path) -> Aggregation:
@@ -102,8 +108,7 @@ def _beginning(
     """Prepare, and return what the first round starts from."""
     chosen = task_settings(settings.task, settings.task_settings)
     prepared = preparation.run(task.preparation(chosen, contract))
-    arrays = task.initial_arrays(chosen, contract, settings.run_seed, prepared)
-    return Checkpoint(0, arrays, RandomState.seeded(settings.run_seed), prepared=prepared)
+    return Checkpoint(0, ArrayRecord(), RandomState.seeded(settings.run_seed), prepared=prepared)
 
 
 def parameters_of(settings: RunSettings, members: int) -> Parameters:
@@ -139,11 +144,10 @@ def _leave_model(
     task: Task,
     contract: FeatureContract | None,
     last: Checkpoint,
-    best: Checkpoint,
     privacy: Privacy,
 ) -> None:
-    """Leave the best round's model for the daemon to sign, where the task makes one."""
-    model = task.model(task_settings(settings.task, settings.task_settings), last.prepared)
+    """Leave the model for the daemon to sign, where the task makes one."""
+    model = task.model(task_settings(settings.task, settings.task_settings), last.prepared, last.done)
     if model is None or contract is None:
         return
     facts = Facts(
@@ -152,15 +156,15 @@ def _leave_model(
         encoding=model.encoding,
         architecture=model.architecture,
         settings=model.settings,
-        metrics=best.metrics,
+        metrics=dict(model.metrics),
         task=settings.task,
         strategy=settings.strategy,
         rounds=last.number,
-        best_round=best.number,
+        best_round=model.round,
         code_version=code_version(),
         privacy=privacy,
     )
-    write_unsigned(folder, facts, {name: values(array) for name, array in best.arrays.items()})
+    write_unsigned(folder, facts, {name: values(array) for name, array in model.arrays.items()})
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from safetensors.numpy import save_file
 
 from jointrisk import durable
 from jointrisk.canonical import canonical_json
-from jointrisk.errors import CorruptError
+from jointrisk.errors import CorruptError, VersionMismatchError
 from jointrisk.learning.flower import ArrayRecord, pack, values
+from jointrisk.learning.tasks import Done, Finished
 
 Arrays = dict[str, NDArray[np.generic]]
-_FORMAT = "jointrisk checkpoint 2"
-_ARRAYS, _STRATEGY, _PREPARED = "arrays/", "strategy/", "prepared"
+_FORMAT = "jointrisk checkpoint 3"
+_ARRAYS, _STRATEGY, _DONE, _PREPARED = "arrays/", "strategy/", "done/", "prepared"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ class Checkpoint:
         best: the best round so far; None without evaluation.
         metrics: of this round.
         prepared: what the preparation came to; sent with every round.
+        stage: the stage that the round belongs to; empty before the first.
+        began: the last round before that stage.
+        done: the stages before.
     """
 
     number: int
@@ -97,6 +101,14 @@ class Checkpoint:
     best: Best | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     prepared: bytes = b""
+    stage: str = ""
+    began: int = 0
+    done: Done = field(default_factory=dict)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds of its stage are complete."""
+        return self.number - self.began
 
     @property
     def arrays_sha256(self) -> str:
@@ -138,10 +150,18 @@ def save(folder: Path, checkpoint: Checkpoint) -> str:
         "best": None if checkpoint.best is None else asdict(checkpoint.best),
         "metrics": {name: value for name, value in checkpoint.metrics.items() if math.isfinite(value)},
         "prepared_sha256": hashlib.sha256(checkpoint.prepared).hexdigest(),
+        "stage": checkpoint.stage,
+        "began": checkpoint.began,
+        "done": [_said(name, stage) for name, stage in checkpoint.done.items()],
     }
     header["header_sha256"] = _header_digest(header)
     tensors = {_ARRAYS + name: np.asarray(value, order="C") for name, value in arrays.items()}
     tensors |= {_STRATEGY + name: np.asarray(value, order="C") for name, value in checkpoint.strategy.items()}
+    tensors |= {
+        f"{_DONE}{stage}/{name}": np.asarray(values(array), order="C")
+        for stage, finished in checkpoint.done.items()
+        for name, array in finished.arrays.items()
+    }
     tensors[_PREPARED] = np.frombuffer(checkpoint.prepared, dtype=np.uint8)
     scratch = path.with_suffix(".new")
     save_file(tensors, scratch, metadata={"jointrisk": json.dumps(header)})
@@ -170,6 +190,11 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
         raise CorruptError(f"checkpoint of round {number}: expected a checkpoint, got {type(error).__name__}") from None
     if header.pop("header_sha256", "") != _header_digest(header):
         raise CorruptError(f"checkpoint of round {number}: its header is not what was written")
+    if header["format"] != _FORMAT:
+        raise VersionMismatchError(
+            f'checkpoint of round {number}: expected the format "{_FORMAT}", got another version\'s',
+            remedy="Finish the run with the version that began it, or start it anew.",
+        )
     checkpoint = Checkpoint(
         number=header["round"],
         arrays=ArrayRecord({name: pack(tensors[_ARRAYS + name]) for name in header["order"]}),
@@ -178,6 +203,9 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
         best=None if header["best"] is None else Best(**header["best"]),
         metrics=header["metrics"],
         prepared=tensors[_PREPARED].tobytes(),
+        stage=header["stage"],
+        began=header["began"],
+        done={said["stage"]: _finished(said, tensors, number) for said in header["done"]},
     )
     if checkpoint.number != number or checkpoint.arrays_sha256 != arrays_sha256:
         raise CorruptError(f"checkpoint of round {number}: its arrays are not those of the completed round")
@@ -186,6 +214,25 @@ def load(folder: Path, number: int, arrays_sha256: str) -> Checkpoint:
     if hashlib.sha256(checkpoint.prepared).hexdigest() != header["prepared_sha256"]:
         raise CorruptError(f"checkpoint of round {number}: the preparation's outcome is not what was written")
     return checkpoint
+
+
+def _said(name: str, stage: Finished) -> dict[str, Any]:
+    """Return what a header says of a stage that has ended."""
+    return {
+        "stage": name,
+        "rounds": stage.rounds,
+        "number": stage.number,
+        "metrics": {name: value for name, value in stage.metrics.items() if math.isfinite(value)},
+        "order": list(stage.arrays),
+        "arrays_sha256": digest(stage.arrays),
+    }
+
+
+def _finished(said: dict[str, Any], tensors: Arrays, number: int) -> Finished:
+    arrays = ArrayRecord({name: pack(tensors[f"{_DONE}{said['stage']}/{name}"]) for name in said["order"]})
+    if digest(arrays) != said["arrays_sha256"]:
+        raise CorruptError(f"checkpoint of round {number}: a stage's arrays are not what was written")
+    return Finished(said["rounds"], said["number"], said["metrics"], arrays)
 
 
 def _header_digest(header: dict[str, Any]) -> str:

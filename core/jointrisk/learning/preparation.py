@@ -33,6 +33,7 @@ Form = dict[str, tuple[tuple[int, ...], str]]
 """Names of arrays, their shapes and types."""
 Totals = Mapping[str, NDArray[np.generic]]
 _WORDS: Final = "words/"
+_NOBODY: Final = np.zeros(0, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,23 @@ class Prepared:
         encoding: of the contract's features.
         goods: rows of all members that train, without the bad ones.
         bads: the bad ones.
+        held_out: goods and bads among the rows that only evaluation uses.
     """
 
     encoding: Encoding
     goods: int
     bads: int
+    held_out: tuple[int, int] = (0, 0)
 
     def payload(self) -> bytes:
         """Return the canonical bytes that are sent with every round."""
-        return canonical_json({"encoding": self.encoding.model_dump(mode="json"), "rows": [self.goods, self.bads]})
+        rows = [self.goods, self.bads, *self.held_out]
+        return canonical_json({"encoding": self.encoding.model_dump(mode="json"), "rows": rows})
+
+    def with_all_rows(self) -> "Prepared":
+        """Return the same for rounds that train on the held-out rows too; encoded as before."""
+        good, bad = self.held_out
+        return Prepared(self.encoding, self.goods + good, self.bads + bad)
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "Prepared":
@@ -62,31 +71,37 @@ class Prepared:
         """
         try:
             data = json.loads(payload)
-            goods, bads = (int(count) for count in data["rows"])
+            goods, bads, *held_out = (int(count) for count in data["rows"])
+            good, bad = held_out
             encoding = canonical_json(data["encoding"])
         except (ValueError, KeyError, TypeError):
             raise CorruptError("expected what the preparation of a run came to, got something else") from None
-        return cls(Encoding.from_payload(encoding), goods, bads)
+        return cls(Encoding.from_payload(encoding), goods, bads, (good, bad))
 
 
 def coarse_form(contract: FeatureContract) -> Form:
     """Return the form of a member's coarse counts."""
-    form: Form = {"labels": ((2,), "int64"), "coarse": ((len(_numeric(contract)), binning.COARSE_CELLS), "int64")}
+    form: Form = {"labels": ((2,), "int64"), "held_out": ((2,), "int64")}
+    form["coarse"] = ((len(_numeric(contract)), binning.COARSE_CELLS), "int64")
     return form | {f"{_WORDS}{place}": ((size,), "int64") for place, size in _vocabularies(contract)}
 
 
-def coarse_counts(contract: FeatureContract, rows: Rows, labels: NDArray[np.integer]) -> dict[str, Counts]:
+def coarse_counts(
+    contract: FeatureContract, rows: Rows, labels: NDArray[np.integer], held_out: NDArray[np.integer] = _NOBODY
+) -> dict[str, Counts]:
     """Return a member's counts of goods and bads, of cells of the fixed grid, and of words.
 
     Args:
         contract: what the columns are.
-        rows: see :mod:`jointrisk.learning.encoding`.
-        labels: 1 for bad.
+        rows: that train; see :mod:`jointrisk.learning.encoding`.
+        labels: theirs, 1 for bad.
+        held_out: labels of the rows that only evaluation uses. Nothing else of these is counted.
     """
     grid = binning.coarse_boundaries()
     cells = [binning.count_cells(rows[:, place], grid, binning.COARSE_CELLS) for place in _numeric(contract)]
     counts = {
         "labels": np.bincount(labels.astype(np.intp), minlength=2).astype(np.int64),
+        "held_out": np.bincount(held_out.astype(np.intp), minlength=2).astype(np.int64),
         "coarse": np.array(cells, dtype=np.int64).reshape(len(cells), binning.COARSE_CELLS),
     }
     for place, size in _vocabularies(contract):
@@ -137,7 +152,8 @@ def prepare(contract: FeatureContract, coarse: Totals, fine: Totals, *, bins: in
         else:
             encodings.append(_category_encoding(feature, np.asarray(coarse[f"{_WORDS}{place}"]), minimum))
     goods, bads = (int(count) for count in np.asarray(coarse["labels"]))
-    return Prepared(Encoding(features=tuple(encodings)), goods, bads)
+    good, bad = (int(count) for count in np.asarray(coarse["held_out"]))
+    return Prepared(Encoding(features=tuple(encodings)), goods, bads, (good, bad))
 
 
 def _fine(column: Rows, ends: NDArray[np.float64]) -> Counts:

@@ -80,18 +80,66 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Rounds that go on from each other; a run has one stage or several, one after the other.
+
+    Attributes:
+        name: unique in the run; goes with every message.
+        rounds: the most there are.
+        patience: rounds without a better one after which it ends; 0: never.
+        planned: how many rounds learning rates are planned for.
+        evaluated: whether members evaluate its rounds.
+        config: what else goes with every message.
+    """
+
+    name: str
+    rounds: int
+    patience: int = 0
+    planned: int = 0
+    evaluated: bool = True
+    config: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a stage came to: its best round.
+
+    Attributes:
+        rounds: which of the stage's rounds that is, from 1.
+        number: the same among all rounds of the run.
+        metrics: of that round.
+        arrays: after that round.
+    """
+
+    rounds: int
+    number: int
+    metrics: Mapping[str, float]
+    arrays: "ArrayRecord"
+
+
+Done = Mapping[str, Finished]
+"""The stages that have ended, by name, in their order."""
+
+
+@dataclass(frozen=True)
 class Model:
-    """What arrays are, apart from their values: what somebody who scores with them has to know.
+    """What a run made, and what somebody who scores with it has to know.
 
     Attributes:
         encoding: how rows become inputs, as plain JSON data.
         architecture: the name of what the arrays are.
         settings: the architecture's, as plain JSON data.
+        arrays: by name.
+        metrics: what validation says of it.
+        round: the run's round that they are of.
     """
 
     encoding: dict[str, Any]
     architecture: str
     settings: dict[str, Any]
+    arrays: "ArrayRecord"
+    metrics: Mapping[str, float]
+    round: int
 
 
 Growth = Generator[Query, Totals | None, "ArrayRecord"]
@@ -121,21 +169,37 @@ class Task(Protocol):
         The outcome goes with every message of every round, under "prepared". Same totals, same queries and outcome.
         """
 
+    def stage(self, settings: Any, rounds: int, patience: int, done: Done) -> Stage | None:
+        """Return what comes after the stages that have ended; None at the end of the run.
+
+        Args:
+            settings: the task's.
+            rounds: the most that a stage may have, by the run's settings.
+            patience: the same of rounds without a better one.
+            done: what has ended.
+        """
+
     def initial_arrays(
-        self, settings: Any, contract: "FeatureContract | None", run_seed: int, prepared: bytes
+        self, settings: Any, contract: "FeatureContract | None", run_seed: int, prepared: bytes, stage: str, done: Done
     ) -> "ArrayRecord":
-        """Return what the first round starts from; the same for the same arguments."""
+        """Return what a stage's first round starts from; the same for the same arguments."""
 
     def growth(
-        self, settings: Any, contract: "FeatureContract | None", run_seed: int, prepared: bytes, arrays: "ArrayRecord"
+        self,
+        settings: Any,
+        contract: "FeatureContract | None",
+        run_seed: int,
+        prepared: bytes,
+        stage: str,
+        arrays: "ArrayRecord",
     ) -> "Growth | None":
         """Return how a round makes its arrays of those before; None where it is the mean of what members train."""
 
     def metrics(self, sums: Totals) -> dict[str, float]:
         """Return what the members' summed evaluations say."""
 
-    def model(self, settings: Any, prepared: bytes) -> Model | None:
-        """Return what the arrays are; None for a task that makes no model."""
+    def model(self, settings: Any, prepared: bytes, done: Done) -> Model | None:
+        """Return what a run whose stages have ended made; None for a task that makes no model."""
 
     def client_app(self, assignment: Assignment) -> "ClientApp":
         """Return the app that does a member's part."""

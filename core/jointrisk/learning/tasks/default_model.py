@@ -1,39 +1,33 @@
 """The default model: encoded by federated counts, trained in rounds, judged by summed histograms.
 
 Before the first round members count (two queries), and the encoding follows from the totals; it goes with every
-message. Evaluation returns sums over the held-out part. Nothing else of a row leaves a lender.
+message. Rounds are those of :mod:`jointrisk.learning.tasks.stages`. Evaluation returns sums over the held-out part.
+Nothing else of a row leaves a lender; what it answers is in :mod:`jointrisk.learning.tasks.lender`.
 """
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Generator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 
-from jointrisk.errors import DataBreachError, InvalidInputError, RefusedError
+from jointrisk.errors import InvalidInputError
 from jointrisk.federation.contract import FeatureContract
-from jointrisk.learning import preparation, validation
-from jointrisk.learning.aggregation import WEIGHT, Form, Ranges
-from jointrisk.learning.architectures import fitting, load_architecture, trees
-from jointrisk.learning.architectures.ensemble import Ensemble
-from jointrisk.learning.flower import (
-    ArrayRecord,
-    ClientApp,
-    Context,
-    Message,
-    MetricRecord,
-    RecordDict,
-)
+from jointrisk.learning import blend, preparation, validation
+from jointrisk.learning.aggregation import Form, Ranges
+from jointrisk.learning.architectures import load_architecture, trees
+from jointrisk.learning.flower import ArrayRecord, ClientApp
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.tasks import Assignment, Growth, MemberData, Model, Query, Task, Totals
-from jointrisk.learning.tasks.records import arrays_of, bytes_of, record, reply, whole_number
+from jointrisk.learning.tasks import Assignment, Done, Growth, Model, Query, Stage, Task, Totals, stages
+from jointrisk.learning.tasks.lender import WEIGH, client_app
+from jointrisk.learning.tasks.records import arrays_of, named, record
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.trees.lending import Terms
+from jointrisk.learning.trees.tree import Arrays
 
-_MOMENTS = "adamw"
+PICKED = "picked"
+"""Arrays under this name are those from before they were fitted to the held-out rows."""
+
 _TRAIN_METRICS: Ranges = MappingProxyType({"train_loss": (0.0, 100.0)})
 
 
@@ -57,15 +51,28 @@ class DefaultModel:
         made = preparation.prepare(contract, coarse, fine, bins=settings.bins, minimum=settings.minimum_count)
         return made.payload()
 
+    def stage(self, settings: DefaultModelSettings, rounds: int, patience: int, done: Done) -> Stage | None:
+        """Return what comes next: trials of the offset, parts, weights, the parts on all rows."""
+        return stages.following(settings, rounds, patience, done)
+
     def initial_arrays(
-        self, settings: DefaultModelSettings, contract: FeatureContract | None, run_seed: int, prepared: bytes
+        self,
+        settings: DefaultModelSettings,
+        contract: FeatureContract | None,
+        run_seed: int,
+        prepared: bytes,
+        stage: str,
+        done: Done,
     ) -> ArrayRecord:
-        """Return fresh networks' weights, or a forest without trees."""
-        if settings.architecture == "trees":
-            terms = trees.terms_of(settings, _present(contract), _prepared(prepared), run_seed=run_seed)
-            return record(trees.initial_arrays(terms))
-        plan = load_architecture(settings.architecture).plan(settings)
-        return record(plan.initial_arrays(_prepared(prepared).encoding.width, run_seed))
+        """Return fresh networks' weights, a forest without trees, or the parts that are going to be weighed."""
+        if stage == stages.WEIGHTS:
+            even = np.full(len(settings.parts), 1 / len(settings.parts))
+            parts = {part: arrays_of(done[part].arrays) for part in settings.parts}
+            return record({**_joined(parts), stages.WEIGHTS: even})
+        if stages.architecture_of(stage) == "trees":
+            return record(trees.initial_arrays(_terms(settings, contract, run_seed, prepared, stage)))
+        plan = load_architecture(stages.architecture_of(stage)).plan(settings)
+        return record(plan.initial_arrays(Prepared.from_payload(prepared).encoding.width, run_seed))
 
     def growth(
         self,
@@ -73,200 +80,88 @@ class DefaultModel:
         contract: FeatureContract | None,
         run_seed: int,
         prepared: bytes,
+        stage: str,
         arrays: ArrayRecord,
     ) -> Growth | None:
-        """Return how one more tree is grown; None for networks, of which a round is a mean."""
-        if settings.architecture != "trees":
+        """Return how one more tree is grown, or weights are found; None for networks, of which a round is a mean."""
+        if stage == stages.WEIGHTS:
+            return _weighed(len(settings.parts), arrays)
+        if stages.architecture_of(stage) != "trees":
             return None
-        terms = trees.terms_of(settings, _present(contract), _prepared(prepared), run_seed=run_seed)
-        return _grown(terms, arrays)
+        return _grown(_terms(settings, contract, run_seed, prepared, stage), arrays)
 
     def metrics(self, sums: Totals) -> dict[str, float]:
         """Return AUC, KS, Gini, log-loss, Brier score and calibration error."""
         return validation.metrics_of(sums)
 
-    def model(self, settings: DefaultModelSettings, prepared: bytes) -> Model:
-        """Return encoding and architecture."""
+    def model(self, settings: DefaultModelSettings, prepared: bytes, done: Done) -> Model:
+        """Return the parts' arrays as they are scored with and as validation picked them, and what they are."""
+        judged = stages.judged(settings, done)
+        arrays = dict(_arrays(settings, stages.final(settings, done)))
+        if settings.refit:
+            arrays |= named(PICKED, _arrays(settings, stages.picked(settings, done)))
         return Model(
-            _prepared(prepared).encoding.model_dump(mode="json"), settings.architecture, _architecture(settings)
+            encoding=Prepared.from_payload(prepared).encoding.model_dump(mode="json"),
+            architecture=settings.architecture,
+            settings={**_described(settings, done), "held_out": settings.held_out},
+            arrays=record(arrays),
+            metrics=judged.metrics,
+            round=judged.number,
         )
 
     def client_app(self, assignment: Assignment) -> ClientApp:
         """Return the member's app."""
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(mode=True)
-        lender = _Lender.of(assignment)
-        app = ClientApp()
-        app.query("coarse")(lender.count_coarsely)
-        app.query("fine")(lender.count_finely)
-        if lender.settings.architecture == "trees":
-            _serve_trees(app, _TreeLender(lender))
-        else:
-            app.train()(lender.train)
-            app.evaluate()(lender.evaluate)
-        return app
+        return client_app(assignment)
 
 
-@dataclass(frozen=True)
-class _Lender:
-    """One member's part: its rows, in two parts, and what it was asked."""
-
-    settings: DefaultModelSettings
-    run_seed: int
-    number: int
-    contract: FeatureContract
-    training: MemberData
-    held_out: MemberData
-    rounds: int
-
-    @classmethod
-    def of(cls, assignment: Assignment) -> "_Lender":
-        """Split the rows.
-
-        Raises:
-            DataBreachError: there are too few rows to split.
-        """
-        settings, data = assignment.settings, assignment.data
-        if not isinstance(settings, DefaultModelSettings) or data is None:
-            raise InvalidInputError("the default model needs its settings and rows")
-        out = validation.held_out(len(data.labels), settings.held_out)
-        if not out.any() or out.all():
-            raise DataBreachError(f"rows: expected enough to hold some out, got {len(out)}")
-        training, kept = (MemberData(data.features[part], data.labels[part]) for part in (~out, out))
-        contract, number = _present(assignment.contract), assignment.number
-        return cls(settings, assignment.run_seed, number, contract, training, kept, assignment.rounds)
-
-    def count_coarsely(self, message: Message, context: Context) -> Message:
-        """Count on the grid that everybody knows."""
-        del context
-        counts = preparation.coarse_counts(self.contract, self.training.features, self.training.labels)
-        return reply(message, counts, len(self.training.labels))
-
-    def count_finely(self, message: Message, context: Context) -> Message:
-        """Count inside the intervals that were sent."""
-        del context
-        sent = arrays_of(message.content.array_records["arrays"])
-        intervals = [np.asarray(sent[name], dtype=np.float64) for name in sorted(sent)]
-        counts = preparation.fine_counts(self.contract, self.training.features, intervals)
-        return reply(message, counts, len(self.training.labels))
-
-    def train(self, message: Message, context: Context) -> Message:
-        """Train on the lender's rows, from the round's arrays and the lender's own moments."""
-        config = message.content.config_records["config"]
-        prepared = _prepared(bytes_of(config, "prepared"))
-        ensemble = self._ensemble(message)
-        number = whole_number(config, "server-round")
-        turn = fitting.Turn(
-            number=number,
-            rounds=whole_number(config, "rounds"),
-            seed=(self.run_seed, number, self.number),
-            proximal=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
-        )
-        moments = arrays_of(context.state.array_records.get(_MOMENTS, ArrayRecord()))
-        part = fitting.Part(prepared.encoding, self.training.features, self.training.labels)
-        loss, moments = fitting.train(ensemble, part, self._recipe(prepared), turn, moments)
-        context.state[_MOMENTS] = record(moments)
-        metrics = MetricRecord({WEIGHT: len(part), "train_loss": loss})
-        return Message(RecordDict({"arrays": record(ensemble.arrays()), "metrics": metrics}), reply_to=message)
-
-    def evaluate(self, message: Message, context: Context) -> Message:
-        """Return sums over the held-out rows."""
-        del context
-        prepared = _prepared(bytes_of(message.content.config_records["config"], "prepared"))
-        part = fitting.Part(prepared.encoding, self.held_out.features, self.held_out.labels)
-        sums = validation.sums_of(fitting.log_odds(self._ensemble(message), part), part.labels)
-        return reply(message, sums, len(part))
-
-    def _ensemble(self, message: Message) -> Ensemble:
-        plan = load_architecture(self.settings.architecture).plan(self.settings)
-        return Ensemble(plan, arrays_of(message.content.array_records["arrays"]))
-
-    def _recipe(self, prepared: Prepared) -> fitting.Recipe:
-        settings = self.settings
-        rate = settings.learning_rate or load_architecture(settings.architecture).learning_rate
-        return fitting.Recipe(
-            learning_rate=rate,
-            weight_decay=settings.weight_decay,
-            warm_up=settings.warm_up,
-            steps=settings.steps,
-            epochs=settings.local_epochs,
-            offset=self.offset(prepared),
-        )
-
-    def offset(self, prepared: Prepared) -> float:
-        """Return how far the lender's log odds are from the common ones, where members train against that."""
-        bads = int(self.training.labels.sum())
-        own = _log_odds(len(self.training.labels) - bads, bads)
-        return own - _log_odds(prepared.goods, prepared.bads) if self.settings.label_shift else 0.0
-
-
-class _TreeLender:
-    """A lender's part where trees are grown. What it knows of rows and trees it makes of the first message."""
-
-    def __init__(self, lender: _Lender) -> None:
-        self._lender = lender
-        self._begun: tuple[bytes, trees.TreeMember] | None = None
-
-    def level(self, kind: str) -> Callable[[Message, Context], Message]:
-        """Return what answers for a level."""
-
-        def answer(message: Message, context: Context) -> Message:
-            del context
-            arrays = arrays_of(message.content.array_records["arrays"])
-            return reply(message, self._member(message).level(kind, arrays), len(self._lender.training.labels))
-
-        return answer
-
-    def evaluate(self, message: Message, context: Context) -> Message:
-        """Return sums over the held-out rows."""
-        del context
-        arrays, labels = arrays_of(message.content.array_records["arrays"]), self._lender.held_out.labels
-        log_odds = self._member(message).held_out_log_odds(arrays)
-        return reply(message, validation.sums_of(log_odds, labels), len(labels))
-
-    def _member(self, message: Message) -> trees.TreeMember:
-        payload = bytes_of(message.content.config_records["config"], "prepared")
-        if self._begun is None:
-            self._begun = payload, self._begin(_prepared(payload))
-        if self._begun[0] != payload:
-            raise RefusedError("expected the counts that the run began with, got others")
-        return self._begun[1]
-
-    def _begin(self, prepared: Prepared) -> trees.TreeMember:
-        lender = self._lender
-        terms = trees.terms_of(
-            lender.settings, lender.contract, prepared, run_seed=lender.run_seed, rounds=lender.rounds
-        )
-        return trees.TreeMember(terms, lender.training, lender.held_out, lender.offset(prepared))
-
-
-def _serve_trees(app: ClientApp, lender: _TreeLender) -> None:
-    for kind in trees.KINDS:
-        app.train(kind)(lender.level(kind))
-    app.evaluate()(lender.evaluate)
+def _terms(
+    settings: DefaultModelSettings, contract: FeatureContract | None, run_seed: int, prepared: bytes, stage: str
+) -> Terms:
+    counted = Prepared.from_payload(prepared)
+    counted = counted.with_all_rows() if stages.uses_all_rows(stage) else counted
+    return trees.terms_of(settings, _present(contract), counted, run_seed=run_seed)
 
 
 def _grown(terms: Terms, arrays: ArrayRecord) -> Growth:
     return record((yield from trees.grow(terms, arrays_of(arrays))))
 
 
-def _architecture(settings: DefaultModelSettings) -> dict[str, Any]:
+def _weighed(parts: int, arrays: ArrayRecord) -> Growth:
+    """Find the weights; where members have left, they stay even."""
+    sent = arrays_of(arrays)
+    sums = yield Query(f"train.{WEIGH}", blend.form(parts), sent)
+    if sums is None:
+        return arrays
+    return record({**sent, stages.WEIGHTS: np.array(blend.choose(sums, parts).weights)})
+
+
+def _arrays(settings: DefaultModelSettings, parts: Mapping[str, ArrayRecord]) -> Arrays:
+    """Return parts' arrays as a bundle has them: those of a blend under their parts' names."""
+    each = {part: arrays_of(one) for part, one in parts.items()}
+    return _joined(each) if settings.architecture == "blend" else each[settings.architecture]
+
+
+def _joined(parts: Mapping[str, Arrays]) -> Arrays:
+    return {name: value for part, arrays in parts.items() for name, value in named(part, arrays).items()}
+
+
+def _described(settings: DefaultModelSettings, done: Done) -> dict[str, Any]:
     """Return what is said of an architecture to whoever scores with it."""
-    if settings.architecture == "trees":
+    if settings.architecture != "blend":
+        return _part(settings, settings.architecture)
+    return {
+        "parts": [
+            {"name": part, "architecture": part, "weight": weight, "settings": _part(settings, part)}
+            for part, weight in stages.weights(settings, done).items()
+        ]
+    }
+
+
+def _part(settings: DefaultModelSettings, part: str) -> dict[str, Any]:
+    if part == "trees":
         return settings.trees.model_dump()
-    plan = load_architecture(settings.architecture).plan(settings)
+    plan = load_architecture(part).plan(settings)
     return {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
-
-
-def _log_odds(goods: int, bads: int) -> float:
-    """Return the log odds of being bad, half a row added to both sides so that none of them is empty."""
-    return float(np.log((bads + 0.5) / (goods + 0.5)))
-
-
-@lru_cache(maxsize=2)
-def _prepared(payload: bytes) -> Prepared:
-    """Return what was prepared; it comes with every message and stays the same."""
-    return Prepared.from_payload(payload)
 
 
 def _present(contract: FeatureContract | None) -> FeatureContract:

@@ -23,7 +23,7 @@ from jointrisk.learning.flower import (
     pack,
     values,
 )
-from jointrisk.learning.tasks import Assignment, Growth, Query, Task, Totals
+from jointrisk.learning.tasks import Assignment, Done, Growth, Query, Stage, Task, Totals
 from jointrisk.learning.tasks.settings import ProbeSettings
 
 _STATE = "probe"
@@ -49,10 +49,11 @@ class Probe:
         contract: object,
         run_seed: int,
         prepared: bytes,
+        stage: str,
         arrays: ArrayRecord,
     ) -> Growth | None:
         """Return None: a round is the mean of what members train."""
-        del settings, contract, run_seed, prepared, arrays
+        del settings, contract, run_seed, prepared, stage, arrays
         return None
 
     def metrics(self, sums: Totals) -> dict[str, float]:
@@ -60,12 +61,25 @@ class Probe:
         del sums
         return {}
 
-    def model(self, settings: ProbeSettings, prepared: bytes) -> None:
+    def model(self, settings: ProbeSettings, prepared: bytes, done: Done) -> None:
         """Make none."""
 
-    def initial_arrays(self, settings: ProbeSettings, contract: object, run_seed: int, prepared: bytes) -> ArrayRecord:
+    def stage(self, settings: ProbeSettings, rounds: int, patience: int, done: Done) -> Stage | None:
+        """Return the only stage."""
+        del settings
+        return None if done else Stage("probe", rounds, patience)
+
+    def initial_arrays(
+        self,
+        settings: ProbeSettings,
+        contract: object,
+        run_seed: int,
+        prepared: bytes,
+        stage: str,
+        done: Done,
+    ) -> ArrayRecord:
         """Return pseudo-random arrays of the settings' size."""
-        del contract, prepared
+        del contract, prepared, stage, done
         numbers = np.random.default_rng(run_seed).standard_normal(settings.payload_bytes // 4, dtype=np.float32)
         return ArrayRecord({"payload": pack(numbers)})
 

@@ -48,3 +48,26 @@ def bytes_of(config: ConfigRecord, name: str) -> bytes:
     if not isinstance(value, bytes):
         raise InvalidInputError(f"{name}: expected bytes")
     return value
+
+
+def text_of(config: ConfigRecord, name: str) -> str:
+    """Return a text that comes with a message.
+
+    Raises:
+        InvalidInputError: there is none of that name.
+    """
+    value = config.get(name)
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name}: expected a text")
+    return value
+
+
+def named(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """Return arrays under a name of all of them: "PREFIX/NAME"."""
+    return {f"{prefix}/{name}": value for name, value in arrays.items()}
+
+
+def under(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays that :func:`named` put under a name."""
+    head = f"{prefix}/"
+    return {name.removeprefix(head): value for name, value in arrays.items() if name.startswith(head)}

@@ -1,12 +1,17 @@
 """Settings of the tasks. Light: imported where torch and Flower are not."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jointrisk.learning.trees.settings import BoostingSettings
 from jointrisk.settings import Settings
+
+Part = Literal["mlp", "scorecard", "trees"]
+"""Architectures that can stand alone or in a blend."""
+
+_GROWING: Final = ("trees", "blend")
 
 
 class ProbeSettings(Settings):
@@ -21,11 +26,20 @@ class ProbeSettings(Settings):
 class DefaultModelSettings(Settings):
     """A model that predicts default from the contract's features."""
 
-    architecture: Literal["mlp", "scorecard", "trees"] = Field(
+    architecture: Literal["mlp", "scorecard", "trees", "blend"] = Field(
         "mlp",
         description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
         'inputs, in which every bin of every feature has its weight; "trees": boosted trees on summed histograms, one '
-        "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30).",
+        "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30); "
+        '"blend": the weighted mean of the log odds of `blend`, weights by validation.',
+    )
+    blend: tuple[Part, ...] = Field(
+        ("mlp", "trees"), min_length=2, max_length=3, description='What is blended ("blend").'
+    )
+    refit: bool = Field(
+        default=True,
+        description="Whether, once validation has picked rounds and weights, each part is trained once more, so many "
+        "rounds, on all rows.",
     )
     hidden: int = Field(128, ge=1, le=4096, description='Width of a hidden layer ("mlp").')
     layers: int = Field(2, ge=1, le=8, description='Hidden layers ("mlp").')
@@ -44,10 +58,11 @@ class DefaultModelSettings(Settings):
     )
     steps: int = Field(50, ge=1, le=10_000, description="Steps of a pass over a member's rows, whatever their number.")
     local_epochs: int = Field(1, ge=1, le=100, description="Passes over a member's rows in a round.")
-    label_shift: bool = Field(
-        default=False,
-        description="Whether members train against their own bad rate's distance from the common one: for members "
-        "whose customers are alike but sampled at different bad rates; where they differ in kind it costs accuracy.",
+    label_shift: Literal["off", "on", "validated"] = Field(
+        "validated",
+        description="Whether members train against their own bad rate's distance from the common one, which helps "
+        "where their customers are alike but sampled at different bad rates, and costs accuracy where they differ in "
+        'kind. "validated": a few rounds of a scorecard both ways decide; for networks, as trees have no need of it.',
     )
     bins: int = Field(48, ge=2, le=64, description="Most bins of a numeric feature.")
     minimum_count: int = Field(
@@ -61,6 +76,26 @@ class DefaultModelSettings(Settings):
     )
     trees: BoostingSettings = Field(BoostingSettings(), description='How trees are grown ("trees").')
 
+    @field_validator("blend")
+    @classmethod
+    def _each_once(cls, blend: tuple[Part, ...]) -> tuple[Part, ...]:
+        if len(set(blend)) != len(blend):
+            raise ValueError("expected each part once")
+        return blend
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The architectures that are trained."""
+        return self.blend if self.architecture == "blend" else (self.architecture,)
+
+
+_USUAL: Final = {"mlp": (16, 10), "scorecard": (16, 10), "trees": (200, 30)}
+
+
+def usual(architecture: str) -> tuple[int, int]:
+    """Return how many rounds an architecture takes at most, and how many without a better one end it."""
+    return _USUAL[architecture]
+
 
 def usual_rounds(task: object, values: object) -> dict[str, int]:
     """Return how many rounds a run takes where nobody says it, and its patience; empty for what all others take.
@@ -69,6 +104,7 @@ def usual_rounds(task: object, values: object) -> dict[str, int]:
         task: its name.
         values: the task's settings, not yet checked.
     """
-    grows = task == "default_model" and isinstance(values, Mapping) and values.get("architecture") == "trees"
+    grows = task == "default_model" and isinstance(values, Mapping) and values.get("architecture") in _GROWING
     # A round is one small tree, which is much less than a pass over all rows.
-    return {"rounds": 200, "patience": 30} if grows else {}
+    rounds, patience = usual("trees")
+    return {"rounds": rounds, "patience": patience} if grows else {}

@@ -602,6 +602,7 @@ class Round(_message.Message):
     ARRAYS_SHA256_FIELD_NUMBER: _builtins.int
     GUARANTEE_FIELD_NUMBER: _builtins.int
     GUARANTEE_FIGURES_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     seconds: _builtins.float
     attempts: _builtins.int
@@ -609,6 +610,8 @@ class Round(_message.Message):
     arrays_sha256: _builtins.str
     guarantee: _builtins.str
     """What protected the members' replies, in words: who could see what, who dropped out."""
+    stage: _builtins.str
+    """What the round was for: a part of the model, its weights; parts ending in ".all" train on all rows."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Members whose replies are in it, and those asked whose are not."""
@@ -633,10 +636,11 @@ class Round(_message.Message):
         arrays_sha256: _builtins.str = ...,
         guarantee: _builtins.str = ...,
         guarantee_figures: Global___Guarantee | None = ...,
+        stage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["guarantee_figures", b"guarantee_figures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrays_sha256", b"arrays_sha256", "attempts", b"attempts", "guarantee", b"guarantee", "guarantee_figures", b"guarantee_figures", "members", b"members", "metrics", b"metrics", "missing", b"missing", "round", b"round", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrays_sha256", b"arrays_sha256", "attempts", b"attempts", "guarantee", b"guarantee", "guarantee_figures", b"guarantee_figures", "members", b"members", "metrics", b"metrics", "missing", b"missing", "round", b"round", "seconds", b"seconds", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
