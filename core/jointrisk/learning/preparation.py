@@ -28,11 +28,13 @@ from jointrisk.learning.encoding import (
     Rows,
     is_open,
 )
+from jointrisk.learning.means import Means, flag_counts, usable
 
 Form = dict[str, tuple[tuple[int, ...], str]]
 """Names of arrays, their shapes and types."""
 Totals = Mapping[str, NDArray[np.generic]]
 _WORDS: Final = "words/"
+_FLAGS: Final = "flags"
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,18 @@ class Prepared:
         encoding: of the contract's features.
         goods: rows of all members that train, without the bad ones.
         bads: the bad ones.
+        means: of every input over these rows, rounded; none of a run that was prepared before there were any.
     """
 
     encoding: Encoding
     goods: int
     bads: int
+    means: tuple[float, ...] = ()
 
     def payload(self) -> bytes:
         """Return the canonical bytes that are sent with every round."""
-        return canonical_json({"encoding": self.encoding.model_dump(mode="json"), "rows": [self.goods, self.bads]})
+        said = {"encoding": self.encoding.model_dump(mode="json"), "rows": [self.goods, self.bads]}
+        return canonical_json(said | ({"means": list(self.means)} if self.means else {}))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "Prepared":
@@ -63,20 +68,23 @@ class Prepared:
         try:
             data = json.loads(payload)
             goods, bads = (int(count) for count in data["rows"])
-            encoding = canonical_json(data["encoding"])
-        except (ValueError, KeyError, TypeError):
+            encoding, means = Encoding.from_payload(canonical_json(data["encoding"])), data.get("means", [])
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise CorruptError("expected what the preparation of a run came to, got something else") from None
-        return cls(Encoding.from_payload(encoding), goods, bads)
+        if means != [] and usable(means, encoding.width) is None:
+            raise CorruptError("expected the mean of every input of a run, got something else")
+        return cls(encoding, goods, bads, tuple(means))
 
 
 def coarse_form(contract: FeatureContract) -> Form:
     """Return the form of a member's coarse counts."""
     form: Form = {"labels": ((2,), "int64"), "coarse": ((len(_numeric(contract)), binning.COARSE_CELLS), "int64")}
+    form |= {_FLAGS: ((len(flags), 2), "int64")} if (flags := _flags(contract)) else {}
     return form | {f"{_WORDS}{place}": ((size,), "int64") for place, size in _vocabularies(contract)}
 
 
 def coarse_counts(contract: FeatureContract, rows: Rows, labels: NDArray[np.integer]) -> dict[str, Counts]:
-    """Return a member's counts of goods and bads, of cells of the fixed grid, and of words.
+    """Return a member's counts of goods and bads, of cells of the fixed grid, of flags and of words.
 
     Args:
         contract: what the columns are.
@@ -89,6 +97,8 @@ def coarse_counts(contract: FeatureContract, rows: Rows, labels: NDArray[np.inte
         "labels": np.bincount(labels.astype(np.intp), minlength=2).astype(np.int64),
         "coarse": np.array(cells, dtype=np.int64).reshape(len(cells), binning.COARSE_CELLS),
     }
+    if flags := _flags(contract):
+        counts[_FLAGS] = flag_counts(rows[:, flags])
     for place, size in _vocabularies(contract):
         present = rows[:, place][~np.isnan(rows[:, place])].astype(np.intp)
         counts[f"{_WORDS}{place}"] = np.bincount(present, minlength=size).astype(np.int64)
@@ -126,18 +136,41 @@ def prepare(contract: FeatureContract, coarse: Totals, fine: Totals, *, bins: in
         bins: the most bins of a numeric feature.
         minimum: the fewest rows, of all members together, behind a bin or a word.
     """
-    ends = dict(zip(_numeric(contract), intervals_of(coarse, minimum), strict=True))
-    cells = dict(zip(_numeric(contract), np.asarray(fine["fine"], dtype=np.int64), strict=True))
-    encodings: list[FeatureEncoding] = []
-    for place, feature in enumerate(contract.features):
-        if feature.kind == "numeric":
-            encodings.append(_numeric_encoding(feature, ends[place], cells[place], bins, minimum))
-        elif feature.kind == "flag":
-            encodings.append(FlagEncoding(name=feature.name, missing=feature.missing == "allowed"))
-        else:
-            encodings.append(_category_encoding(feature, np.asarray(coarse[f"{_WORDS}{place}"]), minimum))
     goods, bads = (int(count) for count in np.asarray(coarse["labels"]))
-    return Prepared(Encoding(features=tuple(encodings)), goods, bads)
+    made = _Features(contract, coarse, fine, bins, minimum, Means(goods + bads, minimum))
+    parts = [made.of(place, feature) for place, feature in enumerate(contract.features)]
+    encoding = Encoding(features=tuple(encoding for encoding, _ in parts))
+    return Prepared(encoding, goods, bads, tuple(mean for _, means in parts for mean in means))
+
+
+class _Features:
+    """Encodings of a contract's features, and the means of their inputs, from totals."""
+
+    def __init__(
+        self, contract: FeatureContract, coarse: Totals, fine: Totals, bins: int, minimum: int, means: Means
+    ) -> None:
+        numeric, flags = _numeric(contract), _flags(contract)
+        self._coarse = coarse
+        self._bins = bins
+        self._minimum = minimum
+        self._means = means
+        self._ends = dict(zip(numeric, intervals_of(coarse, minimum), strict=True))
+        self._cells = dict(zip(numeric, np.asarray(fine["fine"], dtype=np.int64), strict=True))
+        self._present = dict(zip(numeric, np.asarray(coarse["coarse"], dtype=np.int64).sum(axis=1), strict=True))
+        self._flags = dict(zip(flags, np.asarray(coarse[_FLAGS], dtype=np.int64) if flags else (), strict=True))
+
+    def of(self, place: int, feature: Feature) -> tuple[FeatureEncoding, list[float]]:
+        """Return one feature's encoding and means."""
+        if feature.kind == "numeric":
+            ends, cells = self._ends[place], self._cells[place]
+            number = _numeric_encoding(feature, ends, cells, self._bins, self._minimum)
+            return number, self._means.number(number, ends, cells, int(self._present[place]))
+        if feature.kind == "flag":
+            flag = FlagEncoding(name=feature.name, missing=feature.missing == "allowed")
+            return flag, self._means.flag(flag, self._flags[place])
+        counts = np.asarray(self._coarse[f"{_WORDS}{place}"], dtype=np.int64)
+        category = _category_encoding(feature, counts, self._minimum)
+        return category, self._means.words(category, counts)
 
 
 def _fine(column: Rows, ends: NDArray[np.float64]) -> Counts:
@@ -156,8 +189,8 @@ def _numeric_encoding(
     return NumericEncoding(name=feature.name, missing=feature.missing == "allowed", edges=kept)
 
 
-def _category_encoding(feature: Feature, counts: NDArray[np.generic], minimum: int) -> CategoryEncoding:
-    kept = tuple(int(code) for code in np.flatnonzero(np.asarray(counts, dtype=np.int64) >= minimum))
+def _category_encoding(feature: Feature, counts: Counts, minimum: int) -> CategoryEncoding:
+    kept = tuple(int(code) for code in np.flatnonzero(counts >= minimum))
     return CategoryEncoding(
         name=feature.name,
         missing=feature.missing == "allowed",
@@ -169,6 +202,10 @@ def _category_encoding(feature: Feature, counts: NDArray[np.generic], minimum: i
 
 def _numeric(contract: FeatureContract) -> list[int]:
     return [place for place, feature in enumerate(contract.features) if feature.kind == "numeric"]
+
+
+def _flags(contract: FeatureContract) -> list[int]:
+    return [place for place, feature in enumerate(contract.features) if feature.kind == "flag"]
 
 
 def _vocabularies(contract: FeatureContract) -> list[tuple[int, int]]:
