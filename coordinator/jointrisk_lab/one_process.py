@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from jointrisk import durable
+from jointrisk.errors import InvalidInputError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.aggregation import PlainAggregation
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
 from jointrisk.learning.flower import Context, RecordDict, act_as, decode, encode, instruction, values
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.scoring import Scorer, TreeScorer, forest_of, networks_of
+from jointrisk.learning.scoring import Scorer, scorer_of
 from jointrisk.learning.strategies import make_strategy
 from jointrisk.learning.tasks import Assignment, MemberData, load_task, task_settings
 from jointrisk.worker_process import Pipe
@@ -55,11 +56,13 @@ def train(
 
 
 def _scorer(settings: RunSettings, kept: Checkpoint) -> Scorer:
+    chosen = task_settings(settings.task, settings.task_settings)
+    model = load_task(settings.task).model(chosen, kept.prepared)
+    if model is None:
+        raise InvalidInputError(f"expected a task that makes a model, got {settings.task}")
     encoding = Prepared.from_payload(kept.prepared).encoding
     arrays = {name: values(array) for name, array in kept.arrays.items()}
-    if settings.task_settings.get("architecture") == "trees":
-        return TreeScorer(encoding, forest_of(encoding, arrays))
-    return Scorer(encoding, networks_of(arrays), "log odds")
+    return scorer_of(encoding, model.architecture, model.settings, arrays)
 
 
 class _Members:

@@ -209,12 +209,15 @@ def test_networks_begin_differently_and_the_same_every_time() -> None:
 
 
 def test_model_says_what_its_arrays_are() -> None:
-    """Encoding, networks and layers: all that scoring needs beside the arrays."""
+    """Encoding, networks, layers and the mean input: all that scores and reasons need beside the arrays."""
     chosen = settings()
     outcome = prepared(chosen)
-    model = DefaultModel().model(chosen, outcome)
-    assert model.encoding == Prepared.from_payload(outcome).encoding.model_dump(mode="json")
-    assert (model.architecture, model.settings) == ("mlp", {"networks": 2, "hidden": [8, 8], "average": "log odds"})
+    model, known = DefaultModel().model(chosen, outcome), Prepared.from_payload(outcome)
+    assert model.encoding == known.encoding.model_dump(mode="json")
+    said = {"networks": 2, "hidden": [8, 8], "average": "log odds", "means": list(known.means)}
+    assert (model.architecture, model.settings) == ("mlp", said)
+    trees = settings(architecture="trees")
+    assert "means" not in DefaultModel().model(trees, outcome).settings
 
 
 def test_finer_bins_than_twenty_rows_are_refused() -> None:

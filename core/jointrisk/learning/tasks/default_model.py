@@ -87,9 +87,9 @@ class DefaultModel:
 
     def model(self, settings: DefaultModelSettings, prepared: bytes) -> Model:
         """Return encoding and architecture."""
-        return Model(
-            _prepared(prepared).encoding.model_dump(mode="json"), settings.architecture, _architecture(settings)
-        )
+        known = _prepared(prepared)
+        said = _architecture(settings) | _means(settings, known)
+        return Model(known.encoding.model_dump(mode="json"), settings.architecture, said)
 
     def client_app(self, assignment: Assignment) -> ClientApp:
         """Return the member's app."""
@@ -256,6 +256,11 @@ def _architecture(settings: DefaultModelSettings) -> dict[str, Any]:
         return settings.trees.model_dump()
     plan = load_architecture(settings.architecture).plan(settings)
     return {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
+
+
+def _means(settings: DefaultModelSettings, prepared: Prepared) -> dict[str, Any]:
+    """Return the mean input, which networks' contributions are told against; trees have their own expectation."""
+    return {"means": list(prepared.means)} if prepared.means and settings.architecture != "trees" else {}
 
 
 def _log_odds(goods: int, bads: int) -> float:
