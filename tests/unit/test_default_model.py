@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from contract_sample import sample_contract
 from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.learning import validation
-from jointrisk.learning.architectures import fitting, load_architecture
-from jointrisk.learning.architectures.ensemble import Ensemble
+from jointrisk.learning.architectures import fitting
+from jointrisk.learning.architectures.ensemble import Ensemble, Plan
 from jointrisk.learning.architectures.fitting import Recipe
 from jointrisk.learning.flower import (
     ArrayRecord,
@@ -188,7 +188,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_level() -> None:
     """Three tenths of hidden units are 0 in a step and the others larger, so that the mean stays."""
     import torch
 
-    ensemble = Ensemble(load_architecture("mlp").plan(settings()), {})
+    ensemble = Ensemble(Plan(2, (8, 8), 0.3), {})
     dropped = ensemble._drop(torch.ones(1000, 100), np.random.default_rng(2)).numpy()
     assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert dropped.mean() == pytest.approx(1.0, abs=0.01)

@@ -1,9 +1,9 @@
 """Reason codes: what speaks against an application, from each feature's contribution to its log odds.
 
-Contributions of a row sum to the difference between its log odds and a baseline: what rows are expected to have, or what
-the mean input has. They come from the model (`Scorer.contributions` of `jointrisk.learning.scoring`; the methods are in
-docs/reasons.md). Features of one group of the contract are explained together; a sensitive feature contributes, but is
-never a reason.
+Contributions of a row sum to the difference between its log odds and a baseline: what rows are expected to have, or
+what the mean input has. They come from the model (`Scorer.contributions` of `jointrisk.learning.scoring`; the methods
+are in docs/reasons.md). Features of one group of the contract are explained together; a sensitive feature contributes,
+but is never a reason.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,6 @@ from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning import preparation, validation
 from jointrisk.learning.aggregation import WEIGHT, Form, Ranges
 from jointrisk.learning.architectures import fitting, load_architecture, trees
-from jointrisk.learning.architectures.ensemble import Ensemble
 from jointrisk.learning.flower import (
     ArrayRecord,
     ClientApp,
@@ -154,7 +153,7 @@ class _Lender:
         """Train on the lender's rows, from the round's arrays and the lender's own moments."""
         config = message.content.config_records["config"]
         prepared = _prepared(bytes_of(config, "prepared"))
-        ensemble = self._ensemble(message)
+        ensemble = self._ensemble(message, prepared)
         number = whole_number(config, "server-round")
         turn = fitting.Turn(
             number=number,
@@ -174,21 +173,20 @@ class _Lender:
         del context
         prepared = _prepared(bytes_of(message.content.config_records["config"], "prepared"))
         part = fitting.Part(prepared.encoding, self.held_out.features, self.held_out.labels)
-        sums = validation.sums_of(fitting.log_odds(self._ensemble(message), part), part.labels)
+        sums = validation.sums_of(fitting.log_odds(self._ensemble(message, prepared), part), part.labels)
         return reply(message, sums, len(part))
 
-    def _ensemble(self, message: Message) -> Ensemble:
+    def _ensemble(self, message: Message, prepared: Prepared) -> fitting.Ensemble:
         plan = load_architecture(self.settings.architecture).plan(self.settings)
-        return Ensemble(plan, arrays_of(message.content.array_records["arrays"]))
+        return plan.ensemble(prepared.encoding, arrays_of(message.content.array_records["arrays"]))
 
     def _recipe(self, prepared: Prepared) -> fitting.Recipe:
-        settings = self.settings
-        rate = settings.learning_rate or load_architecture(settings.architecture).learning_rate
+        settings, usual = self.settings, load_architecture(self.settings.architecture)
         return fitting.Recipe(
-            learning_rate=rate,
-            weight_decay=settings.weight_decay,
+            learning_rate=settings.learning_rate or usual.learning_rate,
+            weight_decay=settings.weight_decay or usual.weight_decay,
             warm_up=settings.warm_up,
-            steps=settings.steps,
+            steps=settings.steps or usual.steps,
             epochs=settings.local_epochs,
             offset=self.offset(prepared),
         )
@@ -254,8 +252,7 @@ def _architecture(settings: DefaultModelSettings) -> dict[str, Any]:
     """Return what is said of an architecture to whoever scores with it."""
     if settings.architecture == "trees":
         return settings.trees.model_dump()
-    plan = load_architecture(settings.architecture).plan(settings)
-    return {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
+    return load_architecture(settings.architecture).plan(settings).facts()
 
 
 def _means(settings: DefaultModelSettings, prepared: Prepared) -> dict[str, Any]:
