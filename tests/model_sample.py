@@ -49,6 +49,36 @@ def sample_arrays(width: int, *, networks: int = 3, hidden: tuple[int, ...] = (8
     return arrays
 
 
+def sample_pairs(width: int, *, networks: int = 2, rank: int = 3, seed: int = 1) -> Arrays:
+    """Return weights of additive models with pairs."""
+    generator = np.random.default_rng(seed)
+    arrays: Arrays = {}
+    for network in range(networks):
+        for name, shape in (("main.weight", (1, width)), ("main.bias", (1,)), ("pairs.weight", (rank, width))):
+            arrays[f"seed{network}/{name}"] = (generator.normal(size=shape) / 2).astype(np.float32)
+    return arrays
+
+
+def sample_rows(count: int, seed: int = 3) -> NDArray[np.float32]:
+    """Return rows of the sample contract: every kind of value, a tenth missing, some far outside of the edges."""
+    generator = np.random.default_rng(seed)
+    rows = np.stack(
+        [
+            generator.uniform(-50_000, 200_000, count),
+            generator.integers(0, 3, count),
+            generator.integers(0, 4096, count),
+            generator.integers(0, 2, count),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    rows[: len(EDGES), 0] = EDGES[: len(rows)]
+    rows[-1, 0], rows[-2, 0] = np.float32(3e38), np.float32(-3e38)
+    kept = sample_encoding().features[2].kept  # type: ignore[union-attr]
+    rows[::5, 2] = generator.choice(kept, len(rows[::5]))
+    rows[:, :3][generator.random((count, 3)) < 0.1] = np.nan
+    return rows
+
+
 def sample_facts(contract: FeatureContract | None = None, **changes: Any) -> Facts:
     """Return what a worker would say of the sample model."""
     terms = contract or sample_contract()

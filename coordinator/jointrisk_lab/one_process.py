@@ -23,7 +23,7 @@ from jointrisk.learning.aggregation import PlainAggregation
 from jointrisk.learning.checkpoint import Checkpoint, RandomState
 from jointrisk.learning.encoding import Encoding
 from jointrisk.learning.flower import ArrayRecord, Context, RecordDict, act_as, decode, encode, instruction, values
-from jointrisk.learning.scoring import Scorer, TreeScorer, forest_of, networks_of
+from jointrisk.learning.scoring import PICKED, Scorer, scorer_of
 from jointrisk.learning.strategies import make_strategy
 from jointrisk.learning.tasks import Assignment, MemberData, Model, load_task, task_settings
 from jointrisk.worker_process import Pipe
@@ -77,15 +77,15 @@ def _trained(model: Model | None) -> Trained:
     if model is None:
         raise InvalidInputError("expected a task that makes a model, got another")
     arrays = {name: values(array) for name, array in model.arrays.items()}
-    return Trained(_scorer(model, arrays), _scorer(model, arrays), float(model.metrics.get("log_loss", math.inf)))
+    final = {name: value for name, value in arrays.items() if not name.startswith(PICKED)}
+    picked = {name.removeprefix(PICKED): value for name, value in arrays.items() if name.startswith(PICKED)}
+    log_loss = float(model.metrics.get("log_loss", math.inf))
+    return Trained(_scorer(model, final), _scorer(model, picked or final), log_loss)
 
 
 def _scorer(model: Model, arrays: Mapping[str, NDArray[np.generic]]) -> Scorer:
     encoding = Encoding.from_payload(canonical_json(model.encoding))
-    arrays = {name: value for name, value in arrays.items() if not name.startswith("picked/")}
-    if model.architecture == "trees":
-        return TreeScorer(encoding, forest_of(encoding, arrays))
-    return Scorer(encoding, networks_of(arrays), "log odds")
+    return scorer_of(encoding, model.architecture, model.settings, arrays)
 
 
 class _Members:

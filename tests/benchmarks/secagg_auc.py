@@ -16,7 +16,7 @@ from benchmarks.report import Measure
 from jointrisk.federation.contract import FeatureContract, contract_from_payload
 from jointrisk.learning.flower import values
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.scoring import Scorer, networks_of
+from jointrisk.learning.scoring import NetworkScorer, Scorer, networks_of
 from jointrisk.learning.tasks import MemberData
 from jointrisk_coordinator.runs.settings import RunSettings
 from rounds_in_one_process import OneProcess
@@ -62,4 +62,4 @@ def _trained(
     run = OneProcess(folder, settings, members=tuple(data), contract=contract, books=data, secure=secure)
     last = run.loop.run(run.beginning())
     arrays = {name: values(array).astype(np.float32) for name, array in last.done["mlp"].arrays.items()}
-    return Scorer(Prepared.from_payload(last.prepared).encoding, networks_of(arrays), "log odds")
+    return NetworkScorer(Prepared.from_payload(last.prepared).encoding, networks_of(arrays), "log odds")

@@ -17,7 +17,7 @@ from jointrisk.learning.areas import area
 from jointrisk.learning.checkpoint import Checkpoint
 from jointrisk.learning.flower import values
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.scoring import Scorer, networks_of
+from jointrisk.learning.scoring import NetworkScorer, Scorer, networks_of
 from jointrisk.learning.tasks import MemberData
 from jointrisk_coordinator.runs.settings import RunSettings
 from jointrisk_node.data import DataSettings, LoanBook
@@ -108,7 +108,7 @@ def _at_hand(books: dict[str, Path], contract: FeatureContract, folder: Path) ->
 def _trained(kept: Checkpoint) -> Trained:
     arrays = {name: values(array).astype(np.float32) for name, array in kept.arrays.items()}
     encoding = Prepared.from_payload(kept.prepared).encoding
-    return Scorer(encoding, networks_of(arrays), "log odds"), arrays
+    return NetworkScorer(encoding, networks_of(arrays), "log odds"), arrays
 
 
 def _rows(path: Path, contract: FeatureContract) -> MemberData:

@@ -11,7 +11,7 @@ from jointrisk.learning import blend, checkpoint, validation
 from jointrisk.learning.checkpoint import Checkpoint
 from jointrisk.learning.flower import ArrayRecord, ConfigRecord, Context, RecordDict, act_as, instruction, values
 from jointrisk.learning.preparation import Prepared
-from jointrisk.learning.scoring import Scorer, forest_of, networks_of
+from jointrisk.learning.scoring import NetworkScorer, forest_of, networks_of
 from jointrisk.learning.tasks import Assignment, load_task, task_settings
 from jointrisk_coordinator.runs.settings import RunSettings
 from rounds_in_one_process import OneProcess, Spoil
@@ -57,7 +57,7 @@ def test_a_blend_is_weighed_by_the_held_out_rows(whole: Checkpoint) -> None:
     held_out = [(book, validation.held_out(len(book.labels), 0.1)) for book in BOOKS.values()]
     rows = np.concatenate([book.features[out] for book, out in held_out])
     labels = np.concatenate([book.labels[out] for book, out in held_out])
-    networks = Scorer(encoding, networks_of(arrays["mlp"]), "log odds").log_odds(rows)
+    networks = NetworkScorer(encoding, networks_of(arrays["mlp"]), "log odds").log_odds(rows)
     trees = forest_of(encoding, arrays["trees"]).log_odds(rows)
     chosen = blend.choose(blend.sums_of(np.stack([networks, trees]), labels), 2)
     assert arrays["weights"]["weights"].tolist() == pytest.approx(list(chosen.weights))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from contract_sample import sample_contract
 from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.learning import validation
-from jointrisk.learning.architectures import fitting, load_architecture
-from jointrisk.learning.architectures.ensemble import Ensemble
+from jointrisk.learning.architectures import fitting
+from jointrisk.learning.architectures.ensemble import Ensemble, Plan
 from jointrisk.learning.architectures.fitting import Recipe
 from jointrisk.learning.flower import (
     ArrayRecord,
@@ -198,7 +198,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_level() -> None:
     """Three tenths of hidden units are 0 in a step and the others larger, so that the mean stays."""
     import torch
 
-    ensemble = Ensemble(load_architecture("mlp").plan(settings()), {})
+    ensemble = Ensemble(Plan(2, (8, 8), 0.3), {})
     dropped = ensemble._drop(torch.ones(1000, 100), np.random.default_rng(2)).numpy()
     assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert dropped.mean() == pytest.approx(1.0, abs=0.01)
@@ -217,14 +217,15 @@ def test_networks_begin_differently_and_the_same_every_time() -> None:
 
 
 def test_model_says_what_its_arrays_are() -> None:
-    """Encoding, networks and layers: all that scoring needs beside the arrays."""
+    """Encoding, networks, layers and the mean input: all that scores and reasons need beside the arrays."""
     chosen = settings()
     outcome = prepared(chosen)
     first = first_arrays(chosen, outcome)
     done = {"mlp": Finished(2, 2, {"log_loss": 0.5}, first), "mlp.all": Finished(2, 4, {}, first)}
     model = DefaultModel().model(chosen, outcome, done)
-    assert model.encoding == Prepared.from_payload(outcome).encoding.model_dump(mode="json")
-    said = {"networks": 2, "hidden": [8, 8], "average": "log odds", "held_out": 0.1}
+    known = Prepared.from_payload(outcome)
+    assert model.encoding == known.encoding.model_dump(mode="json")
+    said = {"networks": 2, "hidden": [8, 8], "average": "log odds", "held_out": 0.1, "means": list(known.means)}
     assert (model.architecture, model.settings, model.metrics, model.round) == ("mlp", said, {"log_loss": 0.5}, 2)
     assert set(model.arrays) == set(first) | {f"picked/{name}" for name in first}
 

@@ -7,7 +7,7 @@ from jointrisk.errors import CorruptError
 from jointrisk.federation.contract import Feature, FeatureContract, Reason, Target
 from jointrisk.learning.encoding import CategoryEncoding, Encoding, FlagEncoding, NumericEncoding
 from jointrisk.learning.points import PointsTable, Scale, points_table
-from jointrisk.learning.scoring import Layer, Scorer
+from jointrisk.learning.scoring import Layer, NetworkScorer
 
 _ENCODING = Encoding(
     features=(
@@ -52,7 +52,7 @@ def _points(table: PointsTable, *values: str) -> float:
 def test_points_of_a_row_are_the_points_of_its_log_odds() -> None:
     """Edges, words, other words and missing values, each beside the scorer itself."""
     network, scale = _network(), Scale(doubling=25, points=500, odds=20)
-    table, scorer = points_table(_CONTRACT, _ENCODING, network, scale), Scorer(_ENCODING, [network], "log odds")
+    table, scorer = points_table(_CONTRACT, _ENCODING, network, scale), NetworkScorer(_ENCODING, [network], "log odds")
     rows = {
         ("0", "0", "clerk"): (0, 0, 0),
         ("10", "1", "baker"): (10, 1, 2),

@@ -15,30 +15,10 @@ from jointrisk.errors import CorruptError, RefusedError, VersionMismatchError
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.bundle import read_bundle
 from jointrisk.learning.encoding import Encoding, NumericEncoding
-from jointrisk.learning.scoring import Scorer, networks_of, probability
-from model_sample import EDGES, KEY, sample_arrays, sample_bundle, sample_encoding, sample_facts
+from jointrisk.learning.scoring import NetworkScorer, Scorer, networks_of, probability
+from model_sample import KEY, sample_arrays, sample_bundle, sample_encoding, sample_facts, sample_rows
 
 Average = Literal["log odds", "probability"]
-
-
-def _rows(count: int, seed: int = 3) -> NDArray[np.float32]:
-    """Return rows of the sample contract: every kind of value, a tenth missing, some far outside of the edges."""
-    generator = np.random.default_rng(seed)
-    rows = np.stack(
-        [
-            generator.uniform(-50_000, 200_000, count),
-            generator.integers(0, 3, count),
-            generator.integers(0, 4096, count),
-            generator.integers(0, 2, count),
-        ],
-        axis=1,
-    ).astype(np.float32)
-    rows[: len(EDGES), 0] = EDGES[: len(rows)]
-    rows[-1, 0], rows[-2, 0] = np.float32(3e38), np.float32(-3e38)
-    kept = sample_encoding().features[2].kept  # type: ignore[union-attr]
-    rows[::5, 2] = generator.choice(kept, len(rows[::5]))
-    rows[:, :3][generator.random((count, 3)) < 0.1] = np.nan
-    return rows
 
 
 def _torch_log_odds(
@@ -66,8 +46,8 @@ def test_scores_are_torchs(networks: int, hidden: tuple[int, ...], average: Aver
     """Within 1e-5, for networks and scorecards, in blocks and rests of blocks."""
     encoding = sample_encoding()
     arrays = sample_arrays(encoding.width, networks=networks, hidden=hidden)
-    rows = _rows(2500)
-    scores = Scorer(encoding, networks_of(arrays), average).log_odds(rows)
+    rows = sample_rows(2500)
+    scores = NetworkScorer(encoding, networks_of(arrays), average).log_odds(rows)
     expected = _torch_log_odds(encoding, arrays, rows, average)
     assert np.abs(scores - expected).max() < 1e-5
     assert np.abs(probability(scores) - probability(expected)).max() < 1e-5
@@ -88,7 +68,7 @@ def test_tables_are_the_encoding(edges: list[float], values: list[float], missin
     arrays = sample_arrays(encoding.width, networks=1, hidden=())
     rows = np.array(values, dtype=np.float32)[:, None]
     expected = encoding.encode(rows).astype(np.float64) @ arrays["seed0/0.weight"][0].astype(np.float64)
-    scorer = Scorer(encoding, networks_of(arrays), "log odds")
+    scorer = NetworkScorer(encoding, networks_of(arrays), "log odds")
     alone = np.concatenate([scorer.log_odds(row[None]) for row in rows])
     for scores in (scorer.log_odds(rows), alone):
         assert np.abs(scores - expected - arrays["seed0/0.bias"][0]).max() < 1e-5
@@ -96,8 +76,8 @@ def test_tables_are_the_encoding(edges: list[float], values: list[float], missin
 
 def test_one_row_scores_as_among_many() -> None:
     """A row's score does not depend on its neighbours, but for the last bits of a float."""
-    scorer = Scorer(sample_encoding(), networks_of(sample_arrays(sample_encoding().width)), "log odds")
-    rows = _rows(50)
+    scorer = NetworkScorer(sample_encoding(), networks_of(sample_arrays(sample_encoding().width)), "log odds")
+    rows = sample_rows(50)
     alone = np.concatenate([scorer.log_odds(rows[place : place + 1]) for place in range(len(rows))])
     assert np.abs(alone - scorer.log_odds(rows)).max() < 1e-5
     assert len(scorer.log_odds(rows[:0])) == 0
@@ -118,7 +98,7 @@ def test_a_bundles_scorer_fits_its_contract(tmp_path: Path) -> None:
 def test_an_unknown_architecture_is_refused_readably(tmp_path: Path, facts: dict[str, Any]) -> None:
     """Rather than scored wrongly."""
     data = sample_bundle(tmp_path / "run", facts=sample_facts(**facts))
-    with pytest.raises(VersionMismatchError, match="architectures mlp, scorecard, trees"):
+    with pytest.raises(VersionMismatchError, match="architectures mlp, scorecard, ga2m, trees, blend"):
         Scorer.from_bundle(read_bundle(data, public_bytes(KEY)))
 
 
@@ -130,7 +110,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     scalar = good | {"seed0/1.bias": np.float32(1.0)}
     for bad in (sample_arrays(encoding.width + 1), two_outputs, scalar, {}):
         with pytest.raises(CorruptError, match="do not fit"):
-            Scorer(encoding, networks_of(bad), "log odds")  # type: ignore[arg-type]
+            NetworkScorer(encoding, networks_of(bad), "log odds")  # type: ignore[arg-type]
     with pytest.raises(CorruptError, match="weight and bias"):
         networks_of({name: value for name, value in good.items() if name != "seed0/1.bias"})
     with pytest.raises(CorruptError, match="single precision"):

@@ -139,6 +139,12 @@ class Encoding(Settings):
         """How many inputs a row becomes: for each feature its bins or words, then other, then missing."""
         return len(self._plan.source)
 
+    @cached_property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where each feature's inputs begin and end."""
+        widths = (len(_ramps(feature)) + feature.missing for feature in self.features)
+        return tuple(itertools.pairwise(itertools.accumulate(widths, initial=0)))
+
     def encode(self, rows: Rows) -> Rows:
         """Return the inputs, float32 [rows, width], all between 0 and 1.
 

@@ -55,10 +55,26 @@ class FirstLayer:
         """Return what the layer gives, float32 [rows, width], before what comes after it."""
         return self._of_one(rows[0].tolist())[None] if len(rows) == 1 else self._of_many(rows)
 
-    def _of_one(self, row: Sequence[float]) -> Floats:
+    def by_feature(self, rows: Rows) -> Floats:
+        """Return what each feature adds in the layer, float32 [rows, features, width]; they and the bias make it up."""
+        if len(rows) == 1:
+            entries, shares = self._found(rows[0].tolist())
+            alone: Floats = self._base[entries] + shares[:, None] * self._slope[entries]
+            return alone[None]
+        parts = np.zeros((len(rows), len(self._tables), len(self._bias)), dtype=np.float32)
+        scratch = np.empty((len(rows), len(self._bias)), dtype=np.float32)
+        for place, table in enumerate(self._tables):
+            table.add(rows[:, place], parts[:, place], scratch)
+        return parts
+
+    def _found(self, row: Sequence[float]) -> tuple[list[int], Floats]:
+        """Return where each feature's value lies in all tables together, and its share of the bin."""
         found = [table.find(value) for table, value in zip(self._tables, row, strict=True)]
         entries = [begin + entry for begin, (entry, _) in zip(self._begins, found, strict=True)]
-        shares = np.array([share for _, share in found], dtype=np.float32)
+        return entries, np.array([share for _, share in found], dtype=np.float32)
+
+    def _of_one(self, row: Sequence[float]) -> Floats:
+        entries, shares = self._found(row)
         total: Floats = self._base[entries].sum(axis=0) + shares @ self._slope[entries] + self._bias
         return total
 

@@ -80,17 +80,11 @@ def points_table(contract: FeatureContract, encoding: Encoding, network: Sequenc
     """
     if len(network) != 1 or network[0].weight.shape != (1, encoding.width):
         raise CorruptError("expected one layer with a weight for each input, got another model")
-    weights, lines, begin = network[0].weight[0].astype(np.float64), list[Line](), 0
-    for place, feature in enumerate(encoding.features):
-        width = _width(feature)
-        values = _values(feature, contract.features[place].categories, weights[begin : begin + width])
+    weights, lines = network[0].weight[0].astype(np.float64), list[Line]()
+    for place, (feature, (begin, end)) in enumerate(zip(encoding.features, encoding.spans, strict=True)):
+        values = _values(feature, contract.features[place].categories, weights[begin:end])
         lines += [Line(feature.name, value, -scale.factor * added) for value, added in values]
-        begin += width
     return PointsTable(scale.of(float(network[0].bias[0])), tuple(lines))
-
-
-def _width(feature: FeatureEncoding) -> int:
-    return Encoding(features=(feature,)).width
 
 
 def _values(feature: FeatureEncoding, categories: tuple[str, ...] | None, weights: Floats) -> list[tuple[str, float]]:

@@ -7,7 +7,7 @@ used.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -28,12 +28,14 @@ from jointrisk.learning.encoding import (
     Rows,
     is_open,
 )
+from jointrisk.learning.means import Means, flag_counts, usable
 
 Form = dict[str, tuple[tuple[int, ...], str]]
 """Names of arrays, their shapes and types."""
 Totals = Mapping[str, NDArray[np.generic]]
 _WORDS: Final = "words/"
 _NOBODY: Final = np.zeros(0, dtype=np.uint8)
+_FLAGS: Final = "flags"
 
 
 @dataclass(frozen=True)
@@ -45,22 +47,25 @@ class Prepared:
         goods: rows of all members that train, without the bad ones.
         bads: the bad ones.
         held_out: goods and bads among the rows that only evaluation uses.
+        means: of every input over these rows, rounded; none of a run that was prepared before there were any.
     """
 
     encoding: Encoding
     goods: int
     bads: int
     held_out: tuple[int, int] = (0, 0)
+    means: tuple[float, ...] = ()
 
     def payload(self) -> bytes:
         """Return the canonical bytes that are sent with every round."""
         rows = [self.goods, self.bads, *self.held_out]
-        return canonical_json({"encoding": self.encoding.model_dump(mode="json"), "rows": rows})
+        said = {"encoding": self.encoding.model_dump(mode="json"), "rows": rows}
+        return canonical_json(said | ({"means": list(self.means)} if self.means else {}))
 
     def with_all_rows(self) -> "Prepared":
         """Return the same for rounds that train on the held-out rows too; encoded as before."""
         good, bad = self.held_out
-        return Prepared(self.encoding, self.goods + good, self.bads + bad)
+        return replace(self, goods=self.goods + good, bads=self.bads + bad, held_out=(0, 0))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "Prepared":
@@ -73,23 +78,26 @@ class Prepared:
             data = json.loads(payload)
             goods, bads, *held_out = (int(count) for count in data["rows"])
             good, bad = held_out
-            encoding = canonical_json(data["encoding"])
-        except (ValueError, KeyError, TypeError):
+            encoding, means = Encoding.from_payload(canonical_json(data["encoding"])), data.get("means", [])
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise CorruptError("expected what the preparation of a run came to, got something else") from None
-        return cls(Encoding.from_payload(encoding), goods, bads, (good, bad))
+        if means != [] and usable(means, encoding.width) is None:
+            raise CorruptError("expected the mean of every input of a run, got something else")
+        return cls(encoding, goods, bads, (good, bad), tuple(means))
 
 
 def coarse_form(contract: FeatureContract) -> Form:
     """Return the form of a member's coarse counts."""
     form: Form = {"labels": ((2,), "int64"), "held_out": ((2,), "int64")}
     form["coarse"] = ((len(_numeric(contract)), binning.COARSE_CELLS), "int64")
+    form |= {_FLAGS: ((len(flags), 2), "int64")} if (flags := _flags(contract)) else {}
     return form | {f"{_WORDS}{place}": ((size,), "int64") for place, size in _vocabularies(contract)}
 
 
 def coarse_counts(
     contract: FeatureContract, rows: Rows, labels: NDArray[np.integer], held_out: NDArray[np.integer] = _NOBODY
 ) -> dict[str, Counts]:
-    """Return a member's counts of goods and bads, of cells of the fixed grid, and of words.
+    """Return a member's counts of goods and bads, of cells of the fixed grid, of flags and of words.
 
     Args:
         contract: what the columns are.
@@ -104,6 +112,8 @@ def coarse_counts(
         "held_out": np.bincount(held_out.astype(np.intp), minlength=2).astype(np.int64),
         "coarse": np.array(cells, dtype=np.int64).reshape(len(cells), binning.COARSE_CELLS),
     }
+    if flags := _flags(contract):
+        counts[_FLAGS] = flag_counts(rows[:, flags])
     for place, size in _vocabularies(contract):
         present = rows[:, place][~np.isnan(rows[:, place])].astype(np.intp)
         counts[f"{_WORDS}{place}"] = np.bincount(present, minlength=size).astype(np.int64)
@@ -141,19 +151,42 @@ def prepare(contract: FeatureContract, coarse: Totals, fine: Totals, *, bins: in
         bins: the most bins of a numeric feature.
         minimum: the fewest rows, of all members together, behind a bin or a word.
     """
-    ends = dict(zip(_numeric(contract), intervals_of(coarse, minimum), strict=True))
-    cells = dict(zip(_numeric(contract), np.asarray(fine["fine"], dtype=np.int64), strict=True))
-    encodings: list[FeatureEncoding] = []
-    for place, feature in enumerate(contract.features):
-        if feature.kind == "numeric":
-            encodings.append(_numeric_encoding(feature, ends[place], cells[place], bins, minimum))
-        elif feature.kind == "flag":
-            encodings.append(FlagEncoding(name=feature.name, missing=feature.missing == "allowed"))
-        else:
-            encodings.append(_category_encoding(feature, np.asarray(coarse[f"{_WORDS}{place}"]), minimum))
     goods, bads = (int(count) for count in np.asarray(coarse["labels"]))
     good, bad = (int(count) for count in np.asarray(coarse["held_out"]))
-    return Prepared(Encoding(features=tuple(encodings)), goods, bads, (good, bad))
+    made = _Features(contract, coarse, fine, bins, minimum, Means(goods + bads, minimum))
+    parts = [made.of(place, feature) for place, feature in enumerate(contract.features)]
+    encoding = Encoding(features=tuple(encoding for encoding, _ in parts))
+    return Prepared(encoding, goods, bads, (good, bad), tuple(mean for _, means in parts for mean in means))
+
+
+class _Features:
+    """Encodings of a contract's features, and the means of their inputs, from totals."""
+
+    def __init__(
+        self, contract: FeatureContract, coarse: Totals, fine: Totals, bins: int, minimum: int, means: Means
+    ) -> None:
+        numeric, flags = _numeric(contract), _flags(contract)
+        self._coarse = coarse
+        self._bins = bins
+        self._minimum = minimum
+        self._means = means
+        self._ends = dict(zip(numeric, intervals_of(coarse, minimum), strict=True))
+        self._cells = dict(zip(numeric, np.asarray(fine["fine"], dtype=np.int64), strict=True))
+        self._present = dict(zip(numeric, np.asarray(coarse["coarse"], dtype=np.int64).sum(axis=1), strict=True))
+        self._flags = dict(zip(flags, np.asarray(coarse[_FLAGS], dtype=np.int64) if flags else (), strict=True))
+
+    def of(self, place: int, feature: Feature) -> tuple[FeatureEncoding, list[float]]:
+        """Return one feature's encoding and means."""
+        if feature.kind == "numeric":
+            ends, cells = self._ends[place], self._cells[place]
+            number = _numeric_encoding(feature, ends, cells, self._bins, self._minimum)
+            return number, self._means.number(number, ends, cells, int(self._present[place]))
+        if feature.kind == "flag":
+            flag = FlagEncoding(name=feature.name, missing=feature.missing == "allowed")
+            return flag, self._means.flag(flag, self._flags[place])
+        counts = np.asarray(self._coarse[f"{_WORDS}{place}"], dtype=np.int64)
+        category = _category_encoding(feature, counts, self._minimum)
+        return category, self._means.words(category, counts)
 
 
 def _fine(column: Rows, ends: NDArray[np.float64]) -> Counts:
@@ -172,8 +205,8 @@ def _numeric_encoding(
     return NumericEncoding(name=feature.name, missing=feature.missing == "allowed", edges=kept)
 
 
-def _category_encoding(feature: Feature, counts: NDArray[np.generic], minimum: int) -> CategoryEncoding:
-    kept = tuple(int(code) for code in np.flatnonzero(np.asarray(counts, dtype=np.int64) >= minimum))
+def _category_encoding(feature: Feature, counts: Counts, minimum: int) -> CategoryEncoding:
+    kept = tuple(int(code) for code in np.flatnonzero(counts >= minimum))
     return CategoryEncoding(
         name=feature.name,
         missing=feature.missing == "allowed",
@@ -185,6 +218,10 @@ def _category_encoding(feature: Feature, counts: NDArray[np.generic], minimum: i
 
 def _numeric(contract: FeatureContract) -> list[int]:
     return [place for place, feature in enumerate(contract.features) if feature.kind == "numeric"]
+
+
+def _flags(contract: FeatureContract) -> list[int]:
+    return [place for place, feature in enumerate(contract.features) if feature.kind == "flag"]
 
 
 def _vocabularies(contract: FeatureContract) -> list[tuple[int, int]]:

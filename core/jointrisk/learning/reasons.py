@@ -1,8 +1,9 @@
 """Reason codes: what speaks against an application, from each feature's contribution to its log odds.
 
-Contributions of a row sum to the difference between its log odds and a baseline, which is what rows are expected to
-have. They come from the model: `jointrisk.learning.trees.explaining` for trees. Features of one group of the contract
-are explained together; a sensitive feature contributes, but is never a reason.
+Contributions of a row sum to the difference between its log odds and a baseline: what rows are expected to have, or
+what the mean input has. They come from the model (`Scorer.contributions` of `jointrisk.learning.scoring`; the methods
+are in docs/reasons.md). Features of one group of the contract are explained together; a sensitive feature contributes,
+but is never a reason.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Contributions:
 
     Attributes:
         values: float64 [rows, features], in the contract's order.
-        baseline: the log odds that rows are expected to have; with a row's values it sums to the row's log odds.
+        baseline: the log odds that no feature says anything beside; with a row's values it sums to the row's log odds.
     """
 
     values: Floats

@@ -7,12 +7,15 @@ and, in training, dropout.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from jointrisk.learning.encoding import Encoding
 
 Arrays = Mapping[str, NDArray[np.generic]]
 _BYTE = 256
@@ -50,6 +53,15 @@ class Plan:
                     arrays[f"seed{network}/{layer}.{part}"] = values
         return arrays
 
+    def ensemble(self, encoding: Encoding, arrays: Arrays) -> "Ensemble":
+        """Return the networks at work; to them inputs are inputs, whatever feature they are of."""
+        del encoding
+        return Ensemble(self, arrays)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is said of the networks to whoever scores with them."""
+        return {"networks": self.networks, "hidden": list(self.hidden), "average": "log odds"}
+
 
 class Ensemble:
     """Networks at work.
@@ -68,6 +80,11 @@ class Ensemble:
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights as they are now."""
         return {name: value.detach().numpy() for name, value in self.parameters.items()}
+
+    def decays(self, name: str) -> bool:
+        """Tell whether weight decay holds a parameter down: all."""
+        del name
+        return True
 
     def log_odds(self, inputs: Tensor) -> Tensor:
         """Return the mean of the networks' log odds, [rows]."""

@@ -4,6 +4,8 @@ from jointrisk.learning.architectures.ensemble import Plan
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 
 learning_rate = 2e-3
+weight_decay = 0.01
+steps = 50
 
 
 def plan(settings: DefaultModelSettings) -> Plan:

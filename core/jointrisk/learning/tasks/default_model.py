@@ -18,15 +18,13 @@ from jointrisk.learning.aggregation import Form, Ranges
 from jointrisk.learning.architectures import load_architecture, trees
 from jointrisk.learning.flower import ArrayRecord, ClientApp
 from jointrisk.learning.preparation import Prepared
+from jointrisk.learning.scoring import PICKED
 from jointrisk.learning.tasks import Assignment, Done, Growth, Model, Query, Stage, Task, Totals, stages
 from jointrisk.learning.tasks.lender import WEIGH, client_app
 from jointrisk.learning.tasks.records import arrays_of, named, record
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.trees.lending import Terms
 from jointrisk.learning.trees.tree import Arrays
-
-PICKED = "picked"
-"""Arrays under this name are those from before they were fitted to the held-out rows."""
 
 _TRAIN_METRICS: Ranges = MappingProxyType({"train_loss": (0.0, 100.0)})
 
@@ -96,14 +94,14 @@ class DefaultModel:
 
     def model(self, settings: DefaultModelSettings, prepared: bytes, done: Done) -> Model:
         """Return the parts' arrays as they are scored with and as validation picked them, and what they are."""
-        judged = stages.judged(settings, done)
+        judged, known = stages.judged(settings, done), Prepared.from_payload(prepared)
         arrays = dict(_arrays(settings, stages.final(settings, done)))
         if settings.refit:
-            arrays |= named(PICKED, _arrays(settings, stages.picked(settings, done)))
+            arrays |= named(PICKED.removesuffix("/"), _arrays(settings, stages.picked(settings, done)))
         return Model(
-            encoding=Prepared.from_payload(prepared).encoding.model_dump(mode="json"),
+            encoding=known.encoding.model_dump(mode="json"),
             architecture=settings.architecture,
-            settings={**_described(settings, done), "held_out": settings.held_out},
+            settings={**_described(settings, known, done), "held_out": settings.held_out},
             arrays=record(arrays),
             metrics=judged.metrics,
             round=judged.number,
@@ -145,23 +143,24 @@ def _joined(parts: Mapping[str, Arrays]) -> Arrays:
     return {name: value for part, arrays in parts.items() for name, value in named(part, arrays).items()}
 
 
-def _described(settings: DefaultModelSettings, done: Done) -> dict[str, Any]:
+def _described(settings: DefaultModelSettings, prepared: Prepared, done: Done) -> dict[str, Any]:
     """Return what is said of an architecture to whoever scores with it."""
     if settings.architecture != "blend":
-        return _part(settings, settings.architecture)
+        return _part(settings, prepared, settings.architecture)
     return {
         "parts": [
-            {"name": part, "architecture": part, "weight": weight, "settings": _part(settings, part)}
+            {"name": part, "architecture": part, "weight": weight, "settings": _part(settings, prepared, part)}
             for part, weight in stages.weights(settings, done).items()
         ]
     }
 
 
-def _part(settings: DefaultModelSettings, part: str) -> dict[str, Any]:
+def _part(settings: DefaultModelSettings, prepared: Prepared, part: str) -> dict[str, Any]:
+    """Return what is said of one model; of networks also the mean input, which contributions are told against."""
     if part == "trees":
         return settings.trees.model_dump()
-    plan = load_architecture(part).plan(settings)
-    return {"networks": plan.networks, "hidden": list(plan.hidden), "average": "log odds"}
+    means = {"means": list(prepared.means)} if prepared.means else {}
+    return load_architecture(part).plan(settings).facts() | means
 
 
 def _present(contract: FeatureContract | None) -> FeatureContract:

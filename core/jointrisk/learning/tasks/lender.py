@@ -17,7 +17,6 @@ from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning import blend, preparation, validation
 from jointrisk.learning.aggregation import WEIGHT
 from jointrisk.learning.architectures import fitting, load_architecture, trees
-from jointrisk.learning.architectures.ensemble import Ensemble
 from jointrisk.learning.flower import ArrayRecord, ClientApp, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from jointrisk.learning.preparation import Prepared
 from jointrisk.learning.tasks import Assignment, MemberData, stages
@@ -127,7 +126,7 @@ class Lender:
     def train(self, message: Message, context: Context) -> Message:
         """Train on the lender's rows, from the round's arrays and the lender's own moments."""
         asked = _Asked.of(message, self._settings)
-        ensemble, rows = self._ensemble(asked.stage, asked.arrays), self._rows(asked.stage)
+        ensemble, rows = self._ensemble(asked.stage, asked.arrays, asked.prepared), self._rows(asked.stage)
         seed = (self._run_seed, asked.number, self._number)
         turn = fitting.Turn(number=asked.number, rounds=asked.planned, seed=seed, proximal=asked.proximal)
         # The moments of another stage are none of this one's.
@@ -174,13 +173,14 @@ class Lender:
         if stage == "trees":
             return self._trees(stage, prepared).held_out_log_odds(arrays)
         part = fitting.Part(prepared.encoding, self._held_out.features, self._held_out.labels)
-        return fitting.log_odds(self._ensemble(stage, arrays), part).astype(np.float64)
+        return fitting.log_odds(self._ensemble(stage, arrays, prepared), part).astype(np.float64)
 
     def _rows(self, stage: str) -> MemberData:
         return self._all if stages.uses_all_rows(stage) else self._picking
 
-    def _ensemble(self, stage: str, arrays: Arrays) -> Ensemble:
-        return Ensemble(load_architecture(stages.architecture_of(stage)).plan(self._settings), arrays)
+    def _ensemble(self, stage: str, arrays: Arrays, prepared: Prepared) -> fitting.Ensemble:
+        plan = load_architecture(stages.architecture_of(stage)).plan(self._settings)
+        return plan.ensemble(prepared.encoding, arrays)
 
     def _trees(self, stage: str, prepared: Prepared) -> trees.TreeMember:
         """Return what is known of rows and trees in a stage; made of its first message."""
@@ -199,12 +199,12 @@ class Lender:
         return trees.TreeMember(terms, self._rows(stage), self._held_out, offset)
 
     def _recipe(self, asked: _Asked) -> fitting.Recipe:
-        settings, architecture = self._settings, load_architecture(stages.architecture_of(asked.stage))
+        settings, usual = self._settings, load_architecture(stages.architecture_of(asked.stage))
         return fitting.Recipe(
-            learning_rate=settings.learning_rate or architecture.learning_rate,
-            weight_decay=settings.weight_decay,
+            learning_rate=settings.learning_rate or usual.learning_rate,
+            weight_decay=settings.weight_decay or usual.weight_decay,
             warm_up=settings.warm_up,
-            steps=settings.steps,
+            steps=settings.steps or usual.steps,
             epochs=settings.local_epochs,
             offset=self._offset(asked.stage, asked.prepared) if asked.shifts else 0.0,
         )

@@ -8,10 +8,8 @@ from pydantic import Field, field_validator
 from jointrisk.learning.trees.settings import BoostingSettings
 from jointrisk.settings import Settings
 
-Part = Literal["mlp", "scorecard", "trees"]
+Part = Literal["mlp", "scorecard", "ga2m", "trees"]
 """Architectures that can stand alone or in a blend."""
-
-_GROWING: Final = ("trees", "blend")
 
 
 class ProbeSettings(Settings):
@@ -26,10 +24,11 @@ class ProbeSettings(Settings):
 class DefaultModelSettings(Settings):
     """A model that predicts default from the contract's features."""
 
-    architecture: Literal["mlp", "scorecard", "trees", "blend"] = Field(
+    architecture: Literal["mlp", "scorecard", "ga2m", "trees", "blend"] = Field(
         "mlp",
         description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
-        'inputs, in which every bin of every feature has its weight; "trees": boosted trees on summed histograms, one '
+        'inputs, in which every bin of every feature has its weight; "ga2m": the same with an effect of every pair of '
+        'features (40 rounds if `rounds` is not given); "trees": boosted trees on summed histograms, one '
         "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30); "
         '"blend": the weighted mean of the log odds of `blend`, weights by validation.',
     )
@@ -46,17 +45,31 @@ class DefaultModelSettings(Settings):
     dropout: float = Field(
         0.3, ge=0, lt=1, description='Share of hidden units that a training step leaves out ("mlp").'
     )
+    rank: int = Field(16, ge=1, le=256, description='Dimensions in which effects of pairs are told apart ("ga2m").')
     networks: int = Field(
-        3, ge=1, le=32, description='Networks trained side by side whose log odds are averaged ("mlp").'
+        3, ge=1, le=32, description='Networks trained side by side whose log odds are averaged ("mlp", "ga2m").'
     )
     learning_rate: float = Field(
-        0.0, ge=0, le=1, description='Highest of AdamW at the members; 0: 0.002 for "mlp", 0.1 for "scorecard".'
+        0.0,
+        ge=0,
+        le=1,
+        description='Highest of AdamW at the members; 0: 0.002 for "mlp", 0.1 for "scorecard", 0.01 for "ga2m".',
     )
-    weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW at the members.")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description='Of AdamW at the members; 0: 0.01, and 0.3 for "ga2m", of whose weights only those of pairs decay.',
+    )
     warm_up: float = Field(
         0.1, ge=0, lt=1, description="Share of the run in which the learning rate rises; it falls as a cosine after."
     )
-    steps: int = Field(50, ge=1, le=10_000, description="Steps of a pass over a member's rows, whatever their number.")
+    steps: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description='Steps of a pass over a member\'s rows, whatever their number; 0: 50, and 20 for "ga2m".',
+    )
     local_epochs: int = Field(1, ge=1, le=100, description="Passes over a member's rows in a round.")
     label_shift: Literal["off", "on", "validated"] = Field(
         "validated",
@@ -89,12 +102,13 @@ class DefaultModelSettings(Settings):
         return self.blend if self.architecture == "blend" else (self.architecture,)
 
 
-_USUAL: Final = {"mlp": (16, 10), "scorecard": (16, 10), "trees": (200, 30)}
+# A round of trees is one small tree, which is much less than a pass over all rows.
+_USUAL: Final = {"ga2m": (40, 10), "trees": (200, 30)}
 
 
 def usual(architecture: str) -> tuple[int, int]:
     """Return how many rounds an architecture takes at most, and how many without a better one end it."""
-    return _USUAL[architecture]
+    return _USUAL.get(architecture, (16, 10))
 
 
 def usual_rounds(task: object, values: object) -> dict[str, int]:
@@ -104,7 +118,9 @@ def usual_rounds(task: object, values: object) -> dict[str, int]:
         task: its name.
         values: the task's settings, not yet checked.
     """
-    grows = task == "default_model" and isinstance(values, Mapping) and values.get("architecture") in _GROWING
-    # A round is one small tree, which is much less than a pass over all rows.
-    rounds, patience = usual("trees")
-    return {"rounds": rounds, "patience": patience} if grows else {}
+    if task != "default_model" or not isinstance(values, Mapping):
+        return {}
+    architecture = str(values.get("architecture", "mlp"))
+    # As many as its longest part takes; every part has no more than it usually takes.
+    rounds, patience = usual("trees" if architecture == "blend" else architecture)
+    return {"rounds": rounds, "patience": patience}
