@@ -45,6 +45,16 @@ from local_federation import Daemon, LocalFederation, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "build" / "demo"
+RUN = """
+rounds = 60
+[task_settings]
+architecture = "blend"
+[task_settings.trees]
+depth = 4
+learning_rate = 0.12
+"""
+"""A blend of networks and at most 60 small trees."""
+
 console = Console(highlight=False)
 
 
@@ -176,7 +186,7 @@ def _fingerprints(federation: LocalFederation) -> None:
 
 def _train(federation: LocalFederation) -> dict[str, Any]:
     console.print()
-    started = federation.run(wait=False)
+    started = federation.run(RUN, wait=False)
     home = str(federation.coordinator.home)
     watch = [sys.executable, "-m", "jointrisk.cli", "coordinator", "--home", home, "runs", "watch", started["run_id"]]
     subprocess.run(watch, check=False)

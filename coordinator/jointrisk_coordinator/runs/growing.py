@@ -99,7 +99,8 @@ class Growing:
         content = RecordDict({"arrays": arrays, "config": config})
         asked = sorted(self._grid.numbers.items() if first is None else self._numbers(first), key=lambda item: item[1])
         messages = [Message(content, number, query.kind) for _, number in asked]
-        return self._aggregation.sum(self._grid, messages, query.form, query.most)
+        # Levels after the first are of use only if the members of the first are in them.
+        return self._aggregation.sum(self._grid, messages, query.form, query.most, whole=first is not None)
 
     def _numbers(self, first: Aggregate) -> list[tuple[str, int]]:
         return [(name, self._grid.numbers[name]) for name in first.members]

@@ -14,7 +14,7 @@ from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning import checkpoint as checkpoints
 from jointrisk.learning.aggregation import WEIGHT, Aggregate, Aggregation
 from jointrisk.learning.checkpoint import Best, Checkpoint, RandomState, digest
-from jointrisk.learning.flower import ArrayRecord, ConfigRecord, FedAvg, MetricRecord, values
+from jointrisk.learning.flower import ConfigRecord, FedAvg, MetricRecord, values
 from jointrisk.learning.strategies import restore_server_state, server_state, typed_like
 from jointrisk.learning.tasks import Finished, Stage, Task, task_settings
 from jointrisk_coordinator.runs.grid import Place, WorkerGrid
@@ -158,9 +158,9 @@ class RoundLoop:
             made = self._growing.run(number, course, ConfigRecord({**config, "server-round": before.rounds + 1}))
         if not isinstance(made, Made) or not (self._settings.evaluate and stage.evaluated):
             return made
-        evaluated = self._evaluate(before, made.arrays, config)
+        evaluated = self._evaluate(stage, before, made, config)
         if evaluated.reply is None:
-            return evaluated.failures
+            return made if stage.many else evaluated.failures
         return replace(made, metrics=made.metrics | self._evaluation(number, evaluated))
 
     def _train(self, before: Checkpoint, config: ConfigRecord) -> Made | Mapping[str, str]:
@@ -175,12 +175,15 @@ class RoundLoop:
             return {"strategy": "made no arrays"}
         return Made(typed_like(made, arrays), trained, _numbers(metrics))
 
-    def _evaluate(self, before: Checkpoint, arrays: ArrayRecord, config: ConfigRecord) -> Aggregate:
-        messages = self._strategy.configure_evaluate(before.rounds + 1, arrays, config, self._grid)
+    def _evaluate(self, stage: Stage, before: Checkpoint, made: Made, config: ConfigRecord) -> Aggregate:
+        messages = self._strategy.configure_evaluate(before.rounds + 1, made.arrays, config, self._grid)
         messages = sorted(messages, key=lambda m: m.metadata.dst_node_id)
         if self._task.evaluation is None:
             return self._aggregation.mean(self._grid, messages, self._task.evaluate_metrics)
-        return self._aggregation.sum(self._grid, messages, self._task.evaluation)
+        if stage.many:
+            trained = {self._grid.numbers[name] for name in made.trained.members}
+            messages = [message for message in messages if message.metadata.dst_node_id in trained]
+        return self._aggregation.sum(self._grid, messages, self._task.evaluation, whole=stage.many)
 
     def _evaluation(self, number: int, evaluated: Aggregate) -> dict[str, float]:
         if evaluated.reply is None:

@@ -111,7 +111,13 @@ class Aggregation(Protocol):
         """
 
     def sum(
-        self, cohort: Cohort, messages: Sequence[Message], form: Form, most: Bounds = MappingProxyType({})
+        self,
+        cohort: Cohort,
+        messages: Sequence[Message],
+        form: Form,
+        most: Bounds = MappingProxyType({}),
+        *,
+        whole: bool = False,
     ) -> Aggregate:
         """Ask every member and return the sum of arrays as one reply.
 
@@ -120,6 +126,8 @@ class Aggregation(Protocol):
             messages: one for each.
             form: what a reply holds; arrays of int64 or float64, no value below zero.
             most: of arrays that do not count rows; a secure sum has room for as much.
+            whole: there is no reply unless everybody's part is in it. A secure sum then takes one exchange, under keys
+                that are agreed on once for many sums of the same members.
         """
 
     def forget(self, number: int) -> None:
@@ -138,11 +146,18 @@ class PlainAggregation:
         return _aggregate(cohort, messages, Expectation.of(messages[0]), weighted_mean)
 
     def sum(
-        self, cohort: Cohort, messages: Sequence[Message], form: Form, most: Bounds = MappingProxyType({})
+        self,
+        cohort: Cohort,
+        messages: Sequence[Message],
+        form: Form,
+        most: Bounds = MappingProxyType({}),
+        *,
+        whole: bool = False,
     ) -> Aggregate:
         """See :class:`Aggregation`. Summed in the order of the members' numbers, as means are."""
         del most
-        return _aggregate(cohort, messages, Expectation(form, summands=True), total)
+        quorum = len(messages) if whole else None
+        return _aggregate(cohort, messages, Expectation(form, summands=True), total, quorum)
 
     def forget(self, number: int) -> None:
         """Nothing is kept."""
@@ -153,8 +168,9 @@ def _aggregate(
     messages: Sequence[Message],
     expectation: "Expectation",
     combine: Callable[[Sequence[Callable[[], RecordDict]]], RecordDict],
+    quorum: int | None = None,
 ) -> Aggregate:
-    collected = cohort.collect(messages, lambda _, reply: expectation.check(reply))
+    collected = cohort.collect(messages, lambda _, reply: expectation.check(reply), quorum=quorum)
     reply = Message(combine(collected.replies), reply_to=messages[0]) if collected.enough else None
     return Aggregate(reply, collected.members, tuple(sorted(collected.failures)), collected.failures)
 

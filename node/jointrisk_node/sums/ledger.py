@@ -127,8 +127,9 @@ class SumLedger:
 
     @staticmethod
     def _end_older(session: Session, terms: Terms) -> list[str]:
-        """Delete the sessions of rounds that are complete, and earlier attempts; a series goes on for many rounds."""
-        earlier = (SumSession.round < terms.round) & SumSession.series.is_(False)
+        """Delete sessions of rounds that are complete, and earlier attempts; a series goes on until the next begins."""
+        over = SumSession.series.is_(False) if terms.mode is Mode.ROUND else SumSession.round >= 0
+        earlier = (SumSession.round < terms.round) & over
         earlier |= SumSession.unit == terms.unit.hex()
         chosen = select(SumSession).where(
             SumSession.run_id == terms.run, SumSession.session != terms.digest.hex(), earlier

@@ -7,7 +7,8 @@ its client app. Both are pure: sending is the cohort's, keeping is the notebook'
 from jointrisk.learning.secure_runs.content import WIRE_PREFIX, Asked, is_secure, wire_kind
 from jointrisk.learning.secure_runs.member import Keeping, Kept, Ledger, SecureMod, asked_kind
 from jointrisk.learning.secure_runs.notes import Note, Notebook
-from jointrisk.learning.secure_runs.rounds import SecureAggregation, Sitting
+from jointrisk.learning.secure_runs.rounds import SecureAggregation
+from jointrisk.learning.secure_runs.sitting import Sitting
 
 __all__ = [
     "WIRE_PREFIX",

@@ -8,42 +8,23 @@ who is missing is asked again.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from jointrisk.errors import DeadlineError, JointriskError, RefusedError, UnavailableError
 from jointrisk.learning.aggregation import Aggregate, Bounds, Cohort, Form, Ranges
 from jointrisk.learning.flower import Message, RecordDict, decode, encode
 from jointrisk.learning.guarantee import Guarantee
-from jointrisk.learning.secure_aggregation import Aggregator, Kind, Layout, Mode, Parameters, RuleError, Sums, Terms
+from jointrisk.learning.secure_aggregation import Aggregator, Kind, Layout, Mode, RuleError, Sums
 from jointrisk.learning.secure_aggregation.sharing import Randomness
 from jointrisk.learning.secure_aggregation.terms import SESSION_LENGTH
 from jointrisk.learning.secure_runs import layouts
 from jointrisk.learning.secure_runs.content import Asked, read_reply, request_content, wire_kind
 from jointrisk.learning.secure_runs.notes import Note, Notebook
+from jointrisk.learning.secure_runs.series import Series
+from jointrisk.learning.secure_runs.sitting import Sitting
 
 _BEFORE_SIGNING = (Kind.KEYS, Kind.SHARES, Kind.MASKED)
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """What is the same in all sums of a run.
-
-    Attributes:
-        federation: its name.
-        run: the run's id.
-        contract_version: of the feature contract.
-        numbers: the participants' numbers.
-        identities: their identity keys, 32 bytes each.
-        parameters: how many there are, may collude, sign, and are needed.
-    """
-
-    federation: str
-    run: str
-    contract_version: int
-    numbers: Mapping[str, int]
-    identities: Mapping[str, bytes]
-    parameters: Parameters
 
 
 class SecureAggregation:
@@ -74,6 +55,7 @@ class SecureAggregation:
         self._patience = patience
         self._pause = pause
         self._sleep = sleep
+        self._series = Series(sitting, notebook, randomness)
 
     def mean(self, cohort: Cohort, messages: Sequence[Message], ranges: Ranges) -> Aggregate:
         """Ask every member; the mean is of updates, fixed point (`layouts`)."""
@@ -82,11 +64,19 @@ class SecureAggregation:
         return self._sum(cohort, messages, asked, layout, lambda sums: layouts.mean_reply(messages[0], ranges, sums))
 
     def sum(
-        self, cohort: Cohort, messages: Sequence[Message], form: Form, most: Bounds = MappingProxyType({})
+        self,
+        cohort: Cohort,
+        messages: Sequence[Message],
+        form: Form,
+        most: Bounds = MappingProxyType({}),
+        *,
+        whole: bool = False,
     ) -> Aggregate:
-        """Ask every member; whole numbers are summed exactly, others in units of 2^-20."""
+        """Ask every member; whole numbers are summed exactly, others in units of 2^-20. ``whole`` in a series."""
         asked = _asked(messages, "sum", tuple(form))
         layout = layouts.sum_layout(form, most)
+        if whole:
+            return self._whole(cohort, messages, asked, layout, form)
         return self._sum(cohort, messages, asked, layout, lambda sums: layouts.sum_reply(form, sums))
 
     def forget(self, number: int) -> None:
@@ -119,6 +109,20 @@ class SecureAggregation:
         self._notebook.finish(number, statistic, facts, content)
         return _aggregate(facts, decode(content), messages[0])
 
+    def _whole(
+        self, cohort: Cohort, messages: Sequence[Message], asked: Asked, layout: Layout, form: Form
+    ) -> Aggregate:
+        """Ask the members of a series."""
+        named = {number: name for name, number in cohort.numbers.items()}
+        names = tuple(named[message.metadata.dst_node_id] for message in messages)
+        numbers = self._sitting.parameters
+        guarantee = Guarantee("secure", numbers.parties, numbers.colluders, numbers.threshold, numbers.minimum)
+        found = self._series.sum(cohort, names, asked, layout)
+        if not isinstance(found, Sums):
+            here = tuple(name for name in names if name not in found)
+            return Aggregate(None, here, tuple(sorted(found)), found, guarantee)
+        return Aggregate(Message(layouts.sum_reply(form, found), reply_to=messages[0]), names, (), {}, guarantee)
+
     def _keeper(self, number: int) -> Callable[[Note], None]:
         return lambda note: self._notebook.write(number, note.terms.statistic, note)
 
@@ -128,28 +132,20 @@ class SecureAggregation:
         if note is not None and not note.over and (note.terms.request, note.terms.layout) == (request, layout):
             return note
         attempt = note.terms.attempt + 1 if note is not None else 1
-        begun = Note(self._terms(number, statistic, attempt, request, layout))
+        session = self._randomness(SESSION_LENGTH)
+        begun = Note(
+            self._sitting.terms(
+                Mode.ROUND,
+                session=session,
+                number=number,
+                attempt=attempt,
+                statistic=statistic,
+                request=request,
+                layout=layout,
+            )
+        )
         self._notebook.write(number, statistic, begun)
         return begun
-
-    def _terms(self, number: int, statistic: str, attempt: int, request: bytes, layout: Layout) -> Terms:
-        sitting, numbers = self._sitting, self._sitting.parameters
-        return Terms(
-            mode=Mode.ROUND,
-            session=self._randomness(SESSION_LENGTH),
-            federation=sitting.federation,
-            run=sitting.run,
-            round=number,
-            attempt=attempt,
-            statistic=statistic,
-            contract_version=sitting.contract_version,
-            colluders=numbers.colluders,
-            threshold=numbers.threshold,
-            minimum=numbers.minimum,
-            members=tuple((name, sitting.identities[name]) for name in sorted(sitting.numbers)),
-            request=request,
-            layout=layout,
-        )
 
     def _finish(self, session: "_Session") -> dict[str, object]:
         """Have the survivors sign and release, as often as it takes; there is no other attempt."""

@@ -96,7 +96,7 @@ def _stage(settings: DefaultModelSettings, name: str, rounds: int, patience: int
     planned, patience = _most(settings, part, rounds, patience)
     config = {SHIFT: _shifts(settings, part, done)}
     if not uses_all_rows(name):
-        return Stage(name, planned, patience, planned, config=config)
+        return Stage(name, planned, patience, planned, many=part == "trees", config=config)
     again = done[part].rounds if part in _kept(settings, done) else 0
     return Stage(name, again, planned=planned, evaluated=False, config=config)
 
