@@ -11,11 +11,13 @@ import pytest
 from grpc import aio
 
 from contract_sample import sample_contract
+from jointrisk import durable
 from jointrisk.errors import InvalidInputError, JointriskError, NotFoundError, TooLargeError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.bundle import read_bundle
 from jointrisk.learning.scoring import Scorer
+from jointrisk.masterkey import MasterKey
 from jointrisk.protocol import user_agent
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.guard import Guard
@@ -24,11 +26,13 @@ from jointrisk.rpc.v1 import node_model_pb2
 from jointrisk.rpc.v1 import score_pb2 as pb
 from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub, add_NodeModelServiceServicer_to_server
 from jointrisk.rpc.v1.score_pb2_grpc import ScoreServiceStub, add_ScoreServiceServicer_to_server
+from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk.store.connections import make_engine
 from jointrisk_node.data import DataSettings
 from jointrisk_node.data.applications import Applications
 from jointrisk_node.models import ModelDesk, ModelLedger
+from jointrisk_node.models.personal import PersonalModels
 from jointrisk_node.models.service import NodeModelServicer
 from jointrisk_node.scoring import ScoringSettings
 from jointrisk_node.scoring.batch import BatchScoring
@@ -58,11 +62,12 @@ class _Node:
         engine = make_engine(f"sqlite:///{root / 'node.db'}")
         load_tables().create_all(engine)
         store = Store(engine)
-        self.folder = root / "models"
-        self.folder.mkdir()
+        self.state = StateDir.create(root / "state")
+        self.folder = durable.folder(self.state.path("models"))
         self.ledger = ModelLedger(store, self.folder, AuditLog(store))
         self.models = ModelDesk(self.ledger, _Offline(), public_bytes(KEY), _no_payload)  # type: ignore[arg-type]
-        self.scoring = ScoringDesk(self.models, _contract, Scale(ScoringSettings()))
+        self.personal = PersonalModels(self.state, lambda: MasterKey(bytes(32)))
+        self.scoring = ScoringDesk(self.models, _contract, Scale(ScoringSettings()), self.personal)
         self.server = new_server(Guard())
         add_ScoreServiceServicer_to_server(ScoreServicer(self.scoring), self.server)
         add_NodeModelServiceServicer_to_server(NodeModelServicer(self.models), self.server)
