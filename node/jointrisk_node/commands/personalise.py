@@ -151,6 +151,8 @@ def _words(found: "Outcome") -> str:
         return "Nothing is better than the shared model as it is: it scores, not personalised."
     if found.kept == "own":
         return "Your own model is better than any mix: it scores alone."
+    if not one.weight:
+        return f"Your own model, recalibrated, scores alone: scale {one.scale:.3f}, offset {one.offset:+.3f}."
     return (
         f"A mix is best: {one.weight:.0%} of the shared model's log odds, the rest of your own's; "
         f"scale {one.scale:.3f}, offset {one.offset:+.3f}."
