@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 def personalise(
     context: typer.Context,
     model_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="[MODEL_ID]",
-            help="The model's name, or an unambiguous beginning of it.",
-            show_default="the active one",
-        ),
-    ] = "",
+        str | None,
+        typer.Argument(help="The model's name, or an unambiguous beginning of it.", show_default="the active one"),
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Go back to the shared model as it is.")] = False,
     master_key_fd: KeyDescriptor = None,
     json: Json = False,
@@ -62,7 +58,7 @@ class _Here:
 
 
 @contextmanager
-def _opened(root: Path, model_id: str, descriptor: int | None) -> Iterator[_Here]:
+def _opened(root: Path, model_id: str | None, descriptor: int | None) -> Iterator[_Here]:
     from jointrisk.commandline.options import master_key
     from jointrisk.store import AuditLog
     from jointrisk_node.contracts import ContractLedger
@@ -79,10 +75,10 @@ def _opened(root: Path, model_id: str, descriptor: int | None) -> Iterator[_Here
     try:
         coordinator = pinned_coordinator(store)
         audit = AuditLog(store, NodeKeys(state, key).identity())
-        if model_id:
-            bundle = stored_bundle(folder, ModelLedger(store, folder, audit).find(model_id), coordinator)
-        else:
+        if model_id is None:
             bundle = active_bundle(store, folder, coordinator)
+        else:
+            bundle = stored_bundle(folder, ModelLedger(store, folder, audit).find(model_id), coordinator)
         contracts = ContractLedger(store, coordinator, audit)
         yield _Here(settings, bundle, contracts, PersonalModels(state, lambda: key), audit)
     finally:
