@@ -1,6 +1,7 @@
 """Loan books under the sample contract that a shared model knows, or knows nothing of."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from model_sample import KEY, sample_bundle, sample_encoding, sample_facts
 BRANCHES = ("north", "south", "west")
 
 
-def sample_model(folder: Path, **facts: object) -> Bundle:
+def sample_model(folder: Path, **facts: Any) -> Bundle:
     """Return the sample model, read."""
     run_id = str(facts.pop("run_id", "model-a"))
     return read_bundle(sample_bundle(folder, run_id=run_id, facts=sample_facts(**facts)), public_bytes(KEY))

@@ -8,7 +8,7 @@ import pytest
 
 from contract_sample import sample_contract
 from jointrisk.errors import CorruptError, DataBreachError, InvalidInputError, NotFoundError
-from jointrisk.learning import personal
+from jointrisk.learning import personal, scoring
 from jointrisk.learning.encoding import Rows
 from jointrisk.learning.local import Local
 from jointrisk.learning.personal import Personal
@@ -30,15 +30,17 @@ class _Linear(Scorer):
     """A shared model whose contributions can be told by hand."""
 
     def __init__(self) -> None:
-        self._weights, self._base = np.array([1e-5, 0.5, -1e-4, 1.0]), -1.0
-
-    def log_odds(self, rows: Rows) -> personal.Floats:
-        """Return the log odds."""
-        return np.asarray(rows @ self._weights + self._base)
+        self.weights, self.base = np.array([1e-5, 0.5, -1e-4, 1.0]), -1.0
 
     def contributions(self, rows: Rows) -> Contributions:
-        """Return each feature's part of them."""
-        return Contributions(rows * self._weights, self._base)
+        """Return each feature's part of the log odds; a missing value has none."""
+        return Contributions(np.nan_to_num(rows * self.weights), self.base)
+
+    def _block(self, rows: Rows) -> personal.Floats:
+        return self.contributions(rows).log_odds
+
+    def _explained(self, rows: Rows) -> Contributions:
+        return self.contributions(rows)
 
 
 def test_a_model_comes_back_from_its_text_the_same() -> None:
@@ -78,7 +80,9 @@ def test_the_personalised_score_is_the_formula_and_its_contributions_sum_to_it(t
     found = told.contributions(rows)
     assert found.values.shape == (40, 4)
     assert found.log_odds == pytest.approx(told.log_odds(rows), abs=1e-9)
-    by_hand = 0.8 * (0.3 * (rows * _Linear()._weights) + 0.7 * own.contributions(rows).values)
+    assert told.contributions(rows[:0]).values.shape == (0, 4)
+    assert told.contributions(rows[:0]).baseline == pytest.approx(found.baseline)
+    by_hand = 0.8 * (0.3 * (rows * _Linear().weights) + 0.7 * own.contributions(rows).values)
     assert found.values == pytest.approx(by_hand, abs=1e-9)
 
 
@@ -133,6 +137,18 @@ def test_validation_rows_reach_no_model_that_the_choice_is_made_with(
     choosing, kept = fitted
     assert _greatest_income(choosing) == book.features[~out, 0].max()
     assert _greatest_income(kept) == marked[:, 0].max()
+
+
+def test_the_shared_model_is_judged_as_it_was_before_it_saw_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a bundle holds the model that validation picked, that one is judged, and the other one scores."""
+    picked = Scorer.from_bundle(knowing_model(tmp_path / "picked", 0.9))
+    monkeypatch.setattr(scoring, "picked_scorer", lambda _: picked, raising=False)
+    book, out = own_book(), held_out(2000, 0.1)
+    found = personalise(knowing_model(tmp_path / "all", -1.0), sample_contract(), book)
+    expected = personal.log_loss(picked.log_odds(book.features[out]), book.labels[out])
+    assert found.figures["shared"].log_loss == pytest.approx(expected)
 
 
 def test_labels_of_validation_rows_reach_no_model_that_the_choice_is_made_with(tmp_path: Path) -> None:

@@ -87,6 +87,11 @@ class Local:
         """Return the model as LightGBM's text. It tells the least and the greatest value of every column."""
         return str(self._model.model_to_string())
 
+    @property
+    def features(self) -> int:
+        """How many columns its rows have."""
+        return int(self._model.num_feature())
+
     def log_odds(self, rows: Rows) -> NDArray[np.float64]:
         """Return the log odds of rows, float64 [rows].
 
@@ -113,9 +118,8 @@ class Local:
         return Contributions(found[:, :-1], float(found[0, -1]))
 
     def _predicted(self, rows: Rows, **what: bool) -> NDArray[np.float64]:
-        features = int(self._model.num_feature())
-        if rows.ndim != 2 or rows.shape[1] != features:  # noqa: PLR2004 - a matrix
-            raise InvalidInputError(f"rows: expected {features} columns, got {rows.shape[1:]}")
+        if rows.ndim != 2 or rows.shape[1] != self.features:  # noqa: PLR2004 - a matrix
+            raise InvalidInputError(f"rows: expected {self.features} columns, got {rows.shape[1:]}")
         if not len(rows):
             return np.zeros(0)
         return np.asarray(self._model.predict(rows, num_threads=1, **what), dtype=np.float64)

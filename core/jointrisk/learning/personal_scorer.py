@@ -33,23 +33,20 @@ class PersonalScorer(Scorer):
         """
         self._shared.require_fit(contract)
 
-    def log_odds(self, rows: Rows) -> NDArray[np.float64]:
-        """Return the log odds of default of every row, float64 [rows].
-
-        Args:
-            rows: as for `Scorer.log_odds`.
-        """
-        return self._personal.log_odds(self._shared.log_odds(rows), self._own.log_odds(rows))
-
     def contributions(self, rows: Rows) -> Contributions:
         """Return what each feature adds: both models' contributions, weighted and scaled as their log odds are.
 
         Args:
-            rows: as for `Scorer.log_odds`; at least one.
-
-        Raises:
-            InvalidInputError: there are no rows.
+            rows: as for `Scorer.log_odds`.
         """
+        # The baseline is the model's; without a row, one of missing values does to ask for it.
+        found = self._explained(rows if len(rows) else np.full((1, self._own.features), np.nan, np.float32))
+        return Contributions(found.values[: len(rows)], found.baseline)
+
+    def _block(self, rows: Rows) -> NDArray[np.float64]:
+        return self._personal.log_odds(self._shared.log_odds(rows), self._own.log_odds(rows))
+
+    def _explained(self, rows: Rows) -> Contributions:
         scale, weight = self._personal.scale, self._personal.weight
         parts = [self._shared.contributions(rows), self._own.contributions(rows)]  # type: ignore[attr-defined]
         mixed = blended(parts, [scale * weight, scale * (1 - weight)])

@@ -5,7 +5,7 @@ kept is fitted on all. What a mix is worth is told by folds within the validatio
 others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jointrisk.errors import CorruptError, InvalidInputError
 from jointrisk.federation.contract import FeatureContract
-from jointrisk.learning import personal
+from jointrisk.learning import personal, scoring
 from jointrisk.learning.areas import area
 from jointrisk.learning.bundle import Bundle, Facts
 from jointrisk.learning.encoding import with_buckets
@@ -116,7 +116,9 @@ def personalise(bundle: Bundle, contract: FeatureContract, book: MemberData) -> 
 
 def picked_scorer(bundle: Bundle) -> Scorer:
     """Return what scores with the shared model as it was fitted without the rows that runs hold out."""
-    return Scorer.from_bundle(bundle)
+    # Where scorers know of no second fit to all rows, the bundle's model is that one.
+    found: Callable[[Bundle], Scorer] = getattr(scoring, "picked_scorer", Scorer.from_bundle)
+    return found(bundle)
 
 
 def validation_share(facts: Facts) -> float:
