@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from jointrisk.errors import InvalidInputError
 from jointrisk.learning import personal
 from jointrisk.learning.areas import area, difference
+from jointrisk.learning.local import Local
 from jointrisk.learning.scoring import Scorer
 from jointrisk.learning.tasks import MemberData
 from jointrisk.learning.tasks.settings import DefaultModelSettings
 from jointrisk.learning.validation import held_out
 from jointrisk_coordinator.runs.settings import RunSettings
-from jointrisk_lab.local import Local
 from jointrisk_lab.one_process import Trained, train
 from jointrisk_lab.reading import Lender, Say, Split, Wanted, open_tables
 
@@ -127,7 +127,7 @@ class _Seed:
             return train(Path(folder) / "run", settings, self._split.contract, books)
 
     def _local(self, data: MemberData) -> Local:
-        return Local(self._split.contract, data, self._seed)
+        return Local.fit(self._split.contract, data, self._seed)
 
     def _own(self, lender: Lender, shared: Trained, alone: Local) -> dict[str, Any]:
         """Return a lender's figures on its own test rows."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from contract_sample import LABEL
 from jointrisk.operator_socket import operator_socket
 from jointrisk.rpc.channel import unix_channel
 from jointrisk.rpc.v1 import score_pb2 as pb
@@ -30,11 +31,16 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFedera
         for name in LENDERS:
             # Polls hardly ever: what arrives was announced.
             poll = '\n[membership]\nroster_poll = "1h"\n'
-            add_lender(made, name, book=write_book(root / f"{name}.csv", sound_rows(200)), more_toml=poll)
+            add_lender(made, name, book=write_book(root / f"{name}.csv", _book()), more_toml=poll)
         made.wait_online()
         for node in made.nodes.values():
             wait_until(lambda node=node: node.json("status")["contract_version"] == 1, "the contract")  # type: ignore[misc]
         yield made
+
+
+def _book() -> list[dict[str, Any]]:
+    """Return rows whose risk is in one feature, so that a model of a lender's own soon knows it."""
+    return [row | {LABEL: int(row["has_phone"] == 1 and place % 6 != 1)} for place, row in enumerate(sound_rows(400))]
 
 
 def test_a_model_goes_from_run_to_scores(federation: LocalFederation, tmp_path: Path) -> None:
@@ -73,6 +79,39 @@ def test_a_model_goes_from_run_to_scores(federation: LocalFederation, tmp_path: 
         bank.command("score", str(applications))
     for daemon in (federation.coordinator, bank):
         daemon.command("audit", "verify")
+
+
+def test_a_node_personalises_a_model_beside_its_daemon(federation: LocalFederation, tmp_path: Path) -> None:
+    """The daemon scores with it at once and after a restart, as the file is scored; others keep the shared model."""
+    run = federation.run(run_settings())
+    bank, name = federation.nodes["bank"], run["run_id"]
+    wait_until((bank.home / "models" / f"{name}.bundle").exists, "the model at a node")
+    bank.command("models", "activate", name)
+    rows = sound_rows(4)
+    applications = write_book(tmp_path / "applications.csv", rows)
+    shared = _by_socket(bank, rows)
+    said = bank.json("models", "personalise", with_key=True)
+    assert (said["model_id"], said["personalised"], said["rows"]) == (name, True, 400)
+    assert said["validation"]["personalised"]["log_loss"] < said["validation"]["shared"]["log_loss"]
+    assert bank.json("models", "show", name)["personalised"] is True
+    assert f"{'state':<20}  active, personalised" in bank.command("models", "show", name).splitlines()
+    marks = {one["model_id"]: one["personalised"] for one in bank.json("models", "list")["models"]}
+    assert [one for one, mark in marks.items() if mark] == [name]
+    assert bank.command("models", "list").count("active, personalised") == 1
+    by_socket = _by_socket(bank, rows)
+    assert max(abs(one - other) for one, other in zip(shared, by_socket, strict=True)) > 0.01
+    scored = bank.command("score", str(applications), with_key=True)
+    assert [float(row["pd"]) for row in _rows(scored)] == pytest.approx(by_socket, abs=1e-6)
+    bank.kill()
+    bank.start()
+    assert _by_socket(bank, rows) == pytest.approx(by_socket, abs=1e-9)
+    bank.command("models", "personalise", "--remove", with_key=True)
+    assert _by_socket(bank, rows) == pytest.approx(shared, abs=1e-9)
+    assert bank.json("models", "show", name)["personalised"] is False
+    events = [one["event"] for one in bank.json("audit", "list", "--event", "model.")]
+    assert events[-2:] == ["model.personalised", "model.personalisation_removed"]
+    bank.command("audit", "verify")
+    bank.command("models", "retire", name)
 
 
 def test_a_probe_makes_no_model(federation: LocalFederation) -> None:

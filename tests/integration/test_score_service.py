@@ -11,11 +11,15 @@ import pytest
 from grpc import aio
 
 from contract_sample import sample_contract
-from jointrisk.errors import InvalidInputError, JointriskError, NotFoundError, TooLargeError
+from jointrisk import durable
+from jointrisk.errors import CorruptError, InvalidInputError, JointriskError, NotFoundError, TooLargeError
 from jointrisk.federation.contract import FeatureContract
 from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.bundle import read_bundle
-from jointrisk.learning.scoring import Scorer
+from jointrisk.learning.encoding import bucket_of
+from jointrisk.learning.personal import Personal
+from jointrisk.learning.scoring import Scorer, probability
+from jointrisk.masterkey import MasterKey
 from jointrisk.protocol import user_agent
 from jointrisk.rpc.errors import from_rpc
 from jointrisk.rpc.guard import Guard
@@ -24,11 +28,13 @@ from jointrisk.rpc.v1 import node_model_pb2
 from jointrisk.rpc.v1 import score_pb2 as pb
 from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub, add_NodeModelServiceServicer_to_server
 from jointrisk.rpc.v1.score_pb2_grpc import ScoreServiceStub, add_ScoreServiceServicer_to_server
+from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog, Store
 from jointrisk.store.connections import make_engine
 from jointrisk_node.data import DataSettings
 from jointrisk_node.data.applications import Applications
 from jointrisk_node.models import ModelDesk, ModelLedger
+from jointrisk_node.models.personal import PersonalModels
 from jointrisk_node.models.service import NodeModelServicer
 from jointrisk_node.scoring import ScoringSettings
 from jointrisk_node.scoring.batch import BatchScoring
@@ -37,6 +43,7 @@ from jointrisk_node.scoring.service import MOST_APPLICANTS, ScoreServicer
 from jointrisk_node.scoring.warm import ScoringDesk
 from jointrisk_node.store.tables import load_tables
 from model_sample import KEY, sample_bundle, sample_facts
+from personal_sample import own_model
 
 Cells = Mapping[str, float | str | bool | None]
 SECRET = "Zhang-110101199003070011"
@@ -58,11 +65,12 @@ class _Node:
         engine = make_engine(f"sqlite:///{root / 'node.db'}")
         load_tables().create_all(engine)
         store = Store(engine)
-        self.folder = root / "models"
-        self.folder.mkdir()
+        self.state = StateDir.create(root / "state")
+        self.folder = durable.folder(self.state.path("models"))
         self.ledger = ModelLedger(store, self.folder, AuditLog(store))
         self.models = ModelDesk(self.ledger, _Offline(), public_bytes(KEY), _no_payload)  # type: ignore[arg-type]
-        self.scoring = ScoringDesk(self.models, _contract, Scale(ScoringSettings()))
+        self.personal = PersonalModels(self.state, lambda: MasterKey(bytes(32)))
+        self.scoring = ScoringDesk(self.models, _contract, Scale(ScoringSettings()), self.personal)
         self.server = new_server(Guard())
         add_ScoreServiceServicer_to_server(ScoreServicer(self.scoring), self.server)
         add_NodeModelServiceServicer_to_server(NodeModelServicer(self.models), self.server)
@@ -210,6 +218,33 @@ async def test_the_active_model_scores_and_no_other(node: _Node, tmp_path: Path)
     kept = await stub.ListKept(node_model_pb2.ListKeptRequest())
     assert [(one.model_id, one.state) for one in kept.models] == [("model-a", "kept"), ("model-b", "retired")]
     assert kept.detail == "offline"
+
+
+async def test_a_personalised_model_scores_from_the_next_applicant_on(node: _Node, tmp_path: Path) -> None:
+    """Another process keeps it and takes it away: the daemon notices both, and a file that is not what was written."""
+    bundle, own, chosen = await node.models.bundle(node.ledger.find("model-a")), own_model(), Personal(0.5, 2.0, -1.0)
+    row = np.array([[52_000.0, 0, bucket_of("north"), 1]], dtype=np.float32)
+    shared, ours = Scorer.from_bundle(bundle).log_odds(row), own.log_odds(row)
+    first = (await node.score(GOOD)).scores[0]
+    assert first.pd == pytest.approx(probability(shared)[0], abs=1e-6)
+    commands = PersonalModels(node.state, lambda: MasterKey(bytes(32)))
+    commands.keep(bundle, chosen, own)
+    expected = probability(2 * (shared + ours) / 2 - 1)[0]
+    assert abs(expected - first.pd) > 0.01
+    assert (await node.score(GOOD)).scores[0].pd == pytest.approx(expected, abs=1e-6)
+    commands.keep(bundle, Personal(), own)
+    assert (await node.score(GOOD)).scores[0].pd == pytest.approx(probability(ours)[0], abs=1e-6)
+    node.keep(tmp_path / "run", "model-b", best_round=3)
+    await node.activate("model-b")
+    assert (await node.score(GOOD)).scores[0].pd == pytest.approx(first.pd, abs=1e-6)
+    await node.activate("model-a")
+    assert (await node.score(GOOD)).scores[0].pd == pytest.approx(probability(ours)[0], abs=1e-6)
+    node.state.path("models", "model-a.personal").write_bytes(b"something else")
+    for _ in range(2):
+        with pytest.raises(CorruptError, match="not what was written"):
+            await node.score(GOOD)
+    commands.remove("model-a")
+    assert (await node.score(GOOD)).scores[0] == first
 
 
 async def test_a_damaged_model_is_not_activated(node: _Node, tmp_path: Path) -> None:

@@ -9,23 +9,25 @@ if TYPE_CHECKING:
     from jointrisk.rpc.v1.model_pb2 import ModelDescription
 
 
-def show_manifest(described: "ModelDescription", *, json: bool) -> None:
+def show_manifest(described: "ModelDescription", *, json: bool, personalised: bool | None = None) -> None:
     """Print what a daemon says of a model.
 
     Args:
         described: its answer.
         json: the whole manifest, for programs.
+        personalised: whether a node scores with it and a model of its own; None where nobody scores.
     """
     manifest = json_module.loads(described.manifest)
     if json:
-        show_json({"state": described.state, "sha256": described.sha256, "manifest": manifest})
+        mark = {} if personalised is None else {"personalised": personalised}
+        show_json({"state": described.state, **mark, "sha256": described.sha256, "manifest": manifest})
         return
     facts, lineage = manifest["facts"], manifest["lineage"]
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in sorted(facts["metrics"].items()))
     show_fields(
         {
             "model": described.model_id,
-            "state": described.state,
+            "state": f"{described.state}, personalised" if personalised else described.state,
             "sha-256": described.sha256,
             "task": f"{facts['task']}, {facts['architecture']}",
             "contract": f"version {facts['contract_version']}, {facts['contract_digest']}",

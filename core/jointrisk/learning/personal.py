@@ -50,6 +50,8 @@ class Personal:
 
 ALONE: Final = Personal()
 """The lender's own model as it is."""
+SHARED: Final = Personal(weight=1.0)
+"""The shared model as it is."""
 
 
 def choose(shared: Floats, own: Floats, labels: Labels) -> Personal:
@@ -60,19 +62,40 @@ def choose(shared: Floats, own: Floats, labels: Labels) -> Personal:
         own: the lender's own model's.
         labels: 1 for bad.
     """
+    better = log_loss(unseen(shared, own, labels), labels) < log_loss(own, labels)
+    return _fit(shared, own, labels) if better else ALONE
+
+
+def unseen(shared: Floats, own: Floats, labels: Labels) -> Floats:
+    """Return the log odds of rows, [rows], each by a choice of the other folds: what a choice is worth.
+
+    Args:
+        shared: as for `choose`.
+        own: as for `choose`.
+        labels: as for `choose`.
+    """
     fold = _folds(labels)
-    unseen = np.empty(len(labels))
+    found = np.empty(len(labels))
     for number in range(FOLDS):
         out = fold == number
-        fitted = _fit(shared[~out], own[~out], labels[~out])
-        unseen[out] = fitted.log_odds(shared[out], own[out])
-    return _fit(shared, own, labels) if _loss(unseen, labels) < _loss(own, labels) else ALONE
+        found[out] = _fit(shared[~out], own[~out], labels[~out]).log_odds(shared[out], own[out])
+    return found
+
+
+def log_loss(log_odds: Floats, labels: Labels) -> float:
+    """Return the mean log loss of rows.
+
+    Args:
+        log_odds: [rows].
+        labels: 1 for bad.
+    """
+    return float(np.logaddexp(0, np.where(labels == 1, -log_odds, log_odds)).mean())
 
 
 def _fit(shared: Floats, own: Floats, labels: Labels) -> Personal:
     """Return the weight and the recalibration of least log loss."""
     tried = [_recalibrated(weight, _mean(shared, own, weight), labels) for weight in WEIGHTS]
-    return min(tried, key=lambda one: _loss(one.log_odds(shared, own), labels))
+    return min(tried, key=lambda one: log_loss(one.log_odds(shared, own), labels))
 
 
 def _recalibrated(weight: float, log_odds: Floats, labels: Labels) -> Personal:
@@ -98,7 +121,3 @@ def _folds(labels: Labels) -> NDArray[np.int64]:
 
 def _mean(shared: Floats, own: Floats, weight: float) -> Floats:
     return weight * shared + (1 - weight) * own
-
-
-def _loss(log_odds: Floats, labels: Labels) -> float:
-    return float(np.logaddexp(0, np.where(labels == 1, -log_odds, log_odds)).mean())

@@ -1,4 +1,4 @@
-"""``models list | show | activate | retire | export``."""
+"""``models list | show | activate | retire | personalise | export``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jointrisk.commandline.options import Json, existing_state, home
+from jointrisk_node.commands.personalise import personalise
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Models that this node has verified.")
 ModelId = Annotated[str, typer.Argument(help="The model's name, or an unambiguous beginning of it.")]
@@ -15,28 +16,32 @@ ModelId = Annotated[str, typer.Argument(help="The model's name, or an unambiguou
 def list_models(context: typer.Context, json: Json = False) -> None:
     """List the models, after fetching what is new at the coordinator."""
     from jointrisk.commandline.daemon_call import daemon
-    from jointrisk.commandline.output import show_json, show_table
+    from jointrisk.commandline.output import as_dict, show_json, show_table
     from jointrisk.rpc.v1 import node_model_pb2 as pb
     from jointrisk.rpc.v1.node_model_pb2_grpc import NodeModelServiceStub
 
     with daemon(home(context), "node") as channel:
         listed = NodeModelServiceStub(channel).ListKept(pb.ListKeptRequest())
+    personalised = [_is_personalised(home(context), one.model_id) for one in listed.models]
     if json:
-        show_json(listed)
+        plain = as_dict(listed)
+        for one, mark in zip(plain["models"], personalised, strict=True):
+            one["personalised"] = mark
+        show_json(plain)
         return
     show_table(
         ("model", "state", "architecture", "contract", "auc", "received", "changed"),
         (
             (
                 one.model_id,
-                one.state,
+                f"{one.state}, personalised" if mark else one.state,
                 one.architecture,
                 one.contract_version,
                 f"{one.metrics['auc']:.4f}" if "auc" in one.metrics else "",
                 one.received_at,
                 one.changed_at,
             )
-            for one in listed.models
+            for one, mark in zip(listed.models, personalised, strict=True)
         ),
         empty="No model yet. A training run of the federation makes one.",
     )
@@ -54,7 +59,8 @@ def show(context: typer.Context, model_id: ModelId, json: Json = False) -> None:
 
     with daemon(home(context), "node") as channel:
         described = NodeModelServiceStub(channel).DescribeModel(DescribeModelRequest(model_id=model_id))
-    show_manifest(described, json=json)
+    mark = _is_personalised(home(context), described.model_id)
+    show_manifest(described, json=json, personalised=mark)
 
 
 @app.command()
@@ -89,6 +95,9 @@ def retire(context: typer.Context, model_id: ModelId, json: Json = False) -> Non
     typer.echo(f"{model.model_id} is retired")
 
 
+app.command()(personalise)
+
+
 @app.command()
 def export(
     context: typer.Context,
@@ -114,3 +123,9 @@ def export(
     finally:
         store.close()
     typer.echo(f"{model.model_id} is in {out}")
+
+
+def _is_personalised(root: Path, model_id: str) -> bool:
+    from jointrisk_node.models.personal import personal_mark
+
+    return personal_mark(existing_state(root, "node").path("models"), model_id) is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jointrisk.commandline.options import Json, existing_state, home
+from jointrisk.commandline.options import Json, KeyDescriptor, existing_state, home
 
 if TYPE_CHECKING:
     from jointrisk.federation.contract import FeatureContract
@@ -41,15 +41,20 @@ def score(
     keep: Annotated[
         list[str] | None, typer.Option(help="Carry this column along, such as an application's id. Repeatable.")
     ] = None,
+    master_key_fd: KeyDescriptor = None,
     json: Json = False,
 ) -> None:
     """Score applications with the active model: probability of default, points, band. Works without the daemon.
 
+    A model that is personalised needs the master key, others do not.
+
     A row that breaks the feature contract comes back with the reason and without a score; the others are scored.
     """
+    from jointrisk.commandline.options import master_key
     from jointrisk.errors import InvalidInputError
-    from jointrisk.learning.scoring import Scorer
+    from jointrisk.learning.personal_scorer import PersonalScorer
     from jointrisk_node.data.applications import Applications
+    from jointrisk_node.models.personal import PersonalModels
     from jointrisk_node.scoring.batch import OWN_COLUMNS, BatchScoring
     from jointrisk_node.scoring.output import check, write
     from jointrisk_node.scoring.scale import Scale
@@ -63,13 +68,15 @@ def score(
     if out is not None:
         check(out)
     root = home(context)
-    settings = load_settings(existing_state(root, "node"))
+    state = existing_state(root, "node")
+    settings = load_settings(state)
     model = _active(root, settings)
+    scorer = PersonalModels(state, lambda: master_key(state, master_key_fd)).scorer(model.bundle)
     applications = Applications(_source(settings, file, query), model.contract, names)
-    work = BatchScoring(applications, Scorer.from_bundle(model.bundle), Scale(settings.scoring))
+    work = BatchScoring(applications, scorer, Scale(settings.scoring))
     with _progress() as progress:
         write(work.tables(progress), out)
-    _show(work.report, model.bundle, json=json)
+    _show(work.report, model.bundle, personalised=isinstance(scorer, PersonalScorer), json=json)
 
 
 @dataclass(frozen=True)
@@ -133,13 +140,14 @@ def _progress() -> "Iterator[Progress]":
         yield lambda rows: shown.update(task, completed=rows)
 
 
-def _show(report: "ScoreReport", bundle: "Bundle", *, json: bool) -> None:
+def _show(report: "ScoreReport", bundle: "Bundle", *, personalised: bool, json: bool) -> None:
     from jointrisk.commandline.output import show_json
 
     if json:
-        show_json({"model_id": bundle.manifest.model_id} | report.as_dict())
+        show_json({"model_id": bundle.manifest.model_id, "personalised": personalised} | report.as_dict())
         return
     # The scores themselves may be on standard output.
-    typer.echo(f"{report.scored} of {report.rows} rows scored with {bundle.manifest.model_id}", err=True)
+    said = f"{bundle.manifest.model_id}, personalised" if personalised else bundle.manifest.model_id
+    typer.echo(f"{report.scored} of {report.rows} rows scored with {said}", err=True)
     for (column, rule), count in sorted(report.breaches.items()):
         typer.echo(f"  {count} without a score: {f'{column}: ' if column else ''}{rule}", err=True)

@@ -36,6 +36,7 @@ from jointrisk_node.membership.keys import NodeKeys
 from jointrisk_node.membership.link import MembershipLink
 from jointrisk_node.membership.membership import Membership
 from jointrisk_node.models import ModelDesk, ModelLedger
+from jointrisk_node.models.personal import PersonalModels
 from jointrisk_node.models.service import NodeModelServicer
 from jointrisk_node.operator_service import OperatorService
 from jointrisk_node.scoring.scale import Scale
@@ -159,7 +160,8 @@ async def _parts(state: StateDir, settings: NodeSettings, key: MasterKey) -> _Pa
     desk = ContractDesk(contracts, channel.contract)
     ledger = ModelLedger(store, state.path("models"), audit)
     models = ModelDesk(ledger, channel, membership.coordinator_key, desk.payload)
-    scoring = ScoringDesk(models, contracts.get, Scale(settings.scoring))
+    personal = PersonalModels(state, lambda: key)
+    scoring = ScoringDesk(models, contracts.get, Scale(settings.scoring), personal)
     generations = GenerationLedger(store, key)
     ceremonies = CeremonyDesk(
         store,

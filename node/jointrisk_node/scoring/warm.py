@@ -9,6 +9,7 @@ from jointrisk.federation.contract import FeatureContract
 from jointrisk.learning.scoring import Scorer
 from jointrisk_node.data.report import Breach
 from jointrisk_node.models import ModelDesk
+from jointrisk_node.models.personal import Mark, PersonalModels
 from jointrisk_node.scoring.applicant import ApplicantCheck, Value
 from jointrisk_node.scoring.scale import Scale
 
@@ -39,6 +40,7 @@ class ReadyModel:
     Attributes:
         model_id: its name.
         contract_version: of the feature contract that applicants are checked against.
+        mark: of its personalisation; None where it is the shared model as it is.
     """
 
     model_id: str
@@ -46,6 +48,7 @@ class ReadyModel:
     check: ApplicantCheck
     scorer: Scorer
     scale: Scale
+    mark: Mark | None = None
 
     def score(self, applicants: Sequence[Mapping[str, Value]]) -> list[ApplicantScore]:
         """Score applicants, in their order.
@@ -72,24 +75,32 @@ class ScoringDesk:
         models: the models of this node.
         contract: returns a version of the feature contract that this node has verified. Raises NotFoundError.
         scale: points and bands.
+        personal: the personalised models of this node.
     """
 
-    def __init__(self, models: ModelDesk, contract: Callable[[int], FeatureContract], scale: Scale) -> None:
+    def __init__(
+        self,
+        models: ModelDesk,
+        contract: Callable[[int], FeatureContract],
+        scale: Scale,
+        personal: PersonalModels,
+    ) -> None:
         self._models = models
+        self._personal = personal
         self._contract = contract
         self._scale = scale
         self._ready: ReadyModel | None = None
         self._state = -1
 
     async def ready(self) -> ReadyModel:
-        """Return the active model; read and verified only after models were activated or retired.
+        """Return the active model; read and verified only after models were activated, retired or personalised.
 
         Raises:
             NotFoundError: no model is active.
             CorruptError, UnauthenticatedError: its file is not what was received.
         """
         state = self._models.ledger.changes
-        if state != self._state:
+        if state != self._state or self._is_outdated():
             self._ready = await self._load()
             self._state = state
         if self._ready is None:
@@ -110,6 +121,10 @@ class ScoringDesk:
             return ready, ready.score(applicants)
         return ready, await asyncio.to_thread(ready.score, applicants)
 
+    def _is_outdated(self) -> bool:
+        """Tell whether a command has personalised the model, or ended that, since it was read: another process."""
+        return self._ready is not None and self._personal.mark(self._ready.model_id) != self._ready.mark
+
     async def _load(self) -> ReadyModel | None:
         model = await asyncio.to_thread(self._models.ledger.active)
         if model is None:
@@ -117,5 +132,7 @@ class ScoringDesk:
         bundle = await self._models.bundle(model)
         facts = bundle.manifest.facts
         contract = await asyncio.to_thread(self._contract, facts.contract_version)
-        scorer = await asyncio.to_thread(Scorer.from_bundle, bundle)
-        return ReadyModel(model.model_id, contract.version, ApplicantCheck(contract), scorer, self._scale)
+        # Before the file is read, so that one that comes meanwhile is noticed.
+        mark = self._personal.mark(model.model_id)
+        scorer = await asyncio.to_thread(self._personal.scorer, bundle)
+        return ReadyModel(model.model_id, contract.version, ApplicantCheck(contract), scorer, self._scale, mark)
