@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
-from contract_sample import sample_contract
+from contract_sample import grouped_contract, sample_contract
+from jointrisk.federation.contract import FeatureContract
 from jointrisk.federation.signing import public_bytes, sign_document
-from jointrisk.learning.bundle import read_bundle
+from jointrisk.learning.bundle import Facts, read_bundle
 from jointrisk.learning.encoding import bucket_of
+from jointrisk.learning.reasons import Code, reasons
 from jointrisk.learning.scoring import Scorer, probability
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog
@@ -28,7 +32,7 @@ from jointrisk_node.database import open_database
 from jointrisk_node.membership.tables import ONLY_ROW, OwnMembership
 from jointrisk_node.models import ModelLedger
 from jointrisk_node.settings import FILE, load_settings
-from model_sample import KEY, sample_bundle, sample_lineage
+from model_sample import KEY, explained_facts, sample_bundle, sample_facts, sample_lineage
 from postgres import private_postgres
 
 SECRET = "Zhang-110101199003070011"
@@ -44,17 +48,25 @@ SOUND: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A node's state directory with a contract and an active model, as a daemon leaves it."""
-    home = tmp_path_factory.mktemp("scoring") / "node"
+    return _node(tmp_path_factory.mktemp("scoring") / "node", sample_contract(), sample_facts())
+
+
+@pytest.fixture(scope="module")
+def explaining(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a model that can tell reasons, under a contract with several groups of features."""
+    contract = grouped_contract()
+    return _node(tmp_path_factory.mktemp("reasons") / "node", contract, explained_facts(contract))
+
+
+def _node(home: Path, contract: FeatureContract, facts: Facts) -> Path:
     state = StateDir.create(home)
     state.write(FILE, b"[scoring]\npdo = 40\n")
     store = open_database(state, load_settings(state))
     with store.transaction() as session:
         session.add(_membership())
     audit = AuditLog(store)
-    ContractLedger(store, public_bytes(KEY), audit).accept(
-        sign_document("contract", sample_contract().payload(), KEY), asked=0
-    )
-    data = sample_bundle(home.parent / "run")
+    ContractLedger(store, public_bytes(KEY), audit).accept(sign_document("contract", contract.payload(), KEY), asked=0)
+    data = sample_bundle(home.parent / "run", facts=facts)
     state.write(f"models/{MODEL}.bundle", data)
     ledger = ModelLedger(store, state.path("models"), audit)
     ledger.keep(read_bundle(data, public_bytes(KEY)))
@@ -86,7 +98,7 @@ def _score(node: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
-def _expected(tmp_path: Path) -> list[float]:
+def _rows() -> NDArray[np.float32]:
     rows = [
         [
             np.nan if row["income"] is None else row["income"],
@@ -96,8 +108,19 @@ def _expected(tmp_path: Path) -> list[float]:
         ]
         for row in SOUND
     ]
+    return np.array(rows, dtype=np.float32)
+
+
+def _expected(tmp_path: Path) -> list[float]:
     bundle = read_bundle(sample_bundle(tmp_path / "again"), public_bytes(KEY))
-    return list(probability(Scorer.from_bundle(bundle).log_odds(np.array(rows, dtype=np.float32))))
+    return list(probability(Scorer.from_bundle(bundle).log_odds(_rows())))
+
+
+def _codes(tmp_path: Path, count: int) -> list[tuple[Code, ...]]:
+    contract = grouped_contract()
+    data = sample_bundle(tmp_path / "again", facts=explained_facts(contract))
+    found = Scorer.from_bundle(read_bundle(data, public_bytes(KEY))).contributions(_rows())
+    return [reasons(contract, row, count) for row in found.values]
 
 
 def _csv(path: Path, *more: str) -> Path:
@@ -204,6 +227,37 @@ def test_parquet_comes_out_with_types(node: Path, tmp_path: Path) -> None:
     assert table.column("income").to_pylist() == [52_000.0, None, 500.0, -1.0]
     assert table.column("pd").null_count == 1
     assert "1 without a score: income: out of range" in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_reasons_are_columns(explaining: Path, tmp_path: Path, ending: str) -> None:
+    """Each row's strongest groups in both languages, as far as there are any; none of a row without a score."""
+    out, broken = tmp_path / f"scores.{ending}", "b1,-5,car,north,1"
+    done = _score(explaining, _csv(tmp_path / "loans.csv", broken), "--out", out, "--reasons", 3, "--keep", "id")
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(out) if ending == "parquet" else pa.csv.read_csv(out)
+    names = [f"reason_{number}{part}" for number in (1, 2, 3) for part in ("", "_en", "_zh")]
+    assert table.schema.names == ["row", "id", "pd", "points", "band", "reason", *names]
+    found, expected = table.select(names).to_pylist(), _codes(tmp_path, 3)
+    assert {len(codes) for codes in expected} >= {1}
+    for row, codes in zip(found, [*expected, ()], strict=True):
+        told = [cell for code in codes for cell in (code.group, code.text.en, code.text.zh)]
+        assert [row[name] or None for name in names] == told + [None] * (9 - len(told))
+    assert "Because of has_phone" not in str(found)
+    assert any("原因" in str(row["reason_1_zh"]) for row in found)
+
+
+def test_reasons_that_cannot_be_told_are_refused(node: Path, explaining: Path, tmp_path: Path) -> None:
+    """A model of before there were means, more than ten, and a column to keep that has a reason's name."""
+    good = _csv(tmp_path / "loans.csv")
+    for home, arguments, code, said in (
+        (node, ("--reasons", 1), 5, "Score without reasons"),
+        (explaining, ("--reasons", 11), 2, "11"),
+        (explaining, ("--reasons", 2, "--keep", "Reason_2_en"), 2, "reason_1_zh, reason_2, reason_2_en"),
+    ):
+        done = _score(home, good, *arguments)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert _score(node, good, "--reasons", 0).returncode == 0
 
 
 def test_a_large_file_is_streamed(node: Path, tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def test_contributions_sum_to_the_log_odds(name: str) -> None:
     alone = [made.contributions(ROWS[place : place + 1]) for place in range(20)]
     assert np.abs(np.concatenate([one.values for one in alone]) - found.values[:20]).max() < 1e-4
     nobody = made.contributions(ROWS[:0])
-    assert (nobody.values.shape, nobody.baseline) == ((0, 4), pytest.approx(found.baseline))
+    assert nobody.values.shape == (0, 4)
+    assert nobody.baseline == pytest.approx(found.baseline)
 
 
 def test_a_scorecard_adds_weights_times_distances_from_the_mean() -> None:
@@ -197,7 +198,7 @@ def test_the_second_model_of_a_bundle_is_only_scored_with_where_it_is_asked_for(
     """What was fitted without the validation rows lies under "picked/"; where there is none the model is that."""
     architecture, said, arrays = MAKERS["blend"]()
     other = {f"picked/{name}": value for name, value in arrays.items()}
-    other["picked/mlp/seed0/2.bias"] = arrays["mlp/seed0/2.bias"] + np.float32(6)
+    other["picked/mlp/seed0/2.bias"] = np.asarray(arrays["mlp/seed0/2.bias"], np.float32) + 6
     both = bundle_of(tmp_path / "a", architecture, said, {**arrays, **other})
     first, second = Scorer.from_bundle(both).log_odds(ROWS), picked_scorer(both).log_odds(ROWS)
     assert np.abs(second - first - 1).max() < 1e-5

@@ -94,10 +94,6 @@ class PairEnsemble:
         """Return the weights as they are now."""
         return {name: value.detach().numpy() for name, value in self.parameters.items()}
 
-    def decays(self, name: str) -> bool:
-        """Tell whether weight decay holds a parameter down: pairs only, as effects of single features need it less."""
-        return name.endswith(_PAIRS)
-
     def log_odds(self, inputs: Tensor) -> Tensor:
         """Return the mean of the models' log odds, [rows]."""
         with torch.no_grad():

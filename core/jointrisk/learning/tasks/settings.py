@@ -47,7 +47,7 @@ class DefaultModelSettings(Settings):
         0.0,
         ge=0,
         le=1,
-        description='Of AdamW at the members; 0: 0.01, and 0.3 for "ga2m", of whose weights only those of pairs decay.',
+        description='Of AdamW at the members; 0: 0.01, and 0.3 for "ga2m".',
     )
     warm_up: float = Field(
         0.1, ge=0, lt=1, description="Share of the run in which the learning rate rises; it falls as a cosine after."
