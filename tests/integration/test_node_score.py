@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,15 @@ from jointrisk_node.database import open_database
 from jointrisk_node.membership.tables import ONLY_ROW, OwnMembership
 from jointrisk_node.models import ModelLedger
 from jointrisk_node.settings import FILE, load_settings
-from model_sample import KEY, explained_facts, sample_bundle, sample_facts, sample_lineage
+from model_sample import (
+    KEY,
+    explained_facts,
+    sample_arrays,
+    sample_bundle,
+    sample_encoding,
+    sample_facts,
+    sample_lineage,
+)
 from postgres import private_postgres
 
 SECRET = "Zhang-110101199003070011"
@@ -58,7 +67,7 @@ def explaining(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _node(tmp_path_factory.mktemp("reasons") / "node", contract, explained_facts(contract))
 
 
-def _node(home: Path, contract: FeatureContract, facts: Facts) -> Path:
+def _node(home: Path, contract: FeatureContract, facts: Facts, arrays: Mapping[str, Any] | None = None) -> Path:
     state = StateDir.create(home)
     state.write(FILE, b"[scoring]\npdo = 40\n")
     store = open_database(state, load_settings(state))
@@ -66,7 +75,7 @@ def _node(home: Path, contract: FeatureContract, facts: Facts) -> Path:
         session.add(_membership())
     audit = AuditLog(store)
     ContractLedger(store, public_bytes(KEY), audit).accept(sign_document("contract", contract.payload(), KEY), asked=0)
-    data = sample_bundle(home.parent / "run", facts=facts)
+    data = sample_bundle(home.parent / "run", facts=facts, arrays=arrays)
     state.write(f"models/{MODEL}.bundle", data)
     ledger = ModelLedger(store, state.path("models"), audit)
     ledger.keep(read_bundle(data, public_bytes(KEY)))
@@ -109,6 +118,12 @@ def _rows() -> NDArray[np.float32]:
         for row in SOUND
     ]
     return np.array(rows, dtype=np.float32)
+
+
+def _points(node: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "jointrisk.cli", "node", "--home", str(node), "models", "points"]
+    line += map(str, arguments)
+    return subprocess.run(line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
 def _expected(tmp_path: Path) -> list[float]:
@@ -258,6 +273,30 @@ def test_reasons_that_cannot_be_told_are_refused(node: Path, explaining: Path, t
         done = _score(home, good, *arguments)
         assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert _score(node, good, "--reasons", 0).returncode == 0
+
+
+def test_a_scorecards_points_add_up_to_scores(node: Path, tmp_path: Path) -> None:
+    """Base, and a line of each feature: what a missing income at a car loan in another branch with a phone scores."""
+    facts = sample_facts(architecture="scorecard")
+    card = _node(
+        tmp_path / "node", sample_contract(), facts, sample_arrays(sample_encoding().width, networks=1, hidden=())
+    )
+    done = _points(card, MODEL[:-1], "--csv", tmp_path / "points.csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"the points of {MODEL} are in {tmp_path / 'points.csv'}\n"
+    lines = {
+        (row["feature"], row["value"]): float(row["points"]) for row in _read((tmp_path / "points.csv").read_text())
+    }
+    picked = [("", "base"), ("income", "missing"), ("purpose", "car"), ("branch", "other"), ("has_phone", "1")]
+    applications = tmp_path / "loans.csv"
+    applications.write_text("income,purpose,branch,has_phone\n,car,elsewhere,1\n")
+    (scored,) = _read(_score(card, applications).stdout)
+    assert sum(lines[key] for key in picked) == pytest.approx(int(scored["points"]), abs=0.6)
+    shown = _points(card, MODEL)
+    assert shown.stdout.split("\n")[0].split() == ["feature", "value", "points"]
+    assert len(shown.stdout.strip().split("\n")) == len(lines) + 1
+    refused = _points(node, MODEL)
+    assert (refused.returncode, '"scorecard", got "mlp"' in refused.stderr) == (2, True)
 
 
 def test_a_large_file_is_streamed(node: Path, tmp_path: Path) -> None:
