@@ -24,7 +24,7 @@ weight_decay = 0.3
 steps = 20
 
 Arrays = Mapping[str, NDArray[np.generic]]
-_SPREAD = 0.1
+_SPREAD = 0.01
 _MAIN, _BIAS, _PAIRS = "main.weight", "main.bias", "pairs.weight"
 
 
