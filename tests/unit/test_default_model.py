@@ -255,7 +255,8 @@ def test_architectures_train_as_they_are_used_to() -> None:
     assert found["mlp"] == (0.002, 0.01, 50)
     assert found["ga2m"] == (own.learning_rate, own.weight_decay, own.steps)
     assert found["scorecard"] == (0.1, 0.5, 7)
-    assert RunSettings.model_validate({"task_settings": {"architecture": "ga2m"}}).rounds == 40
+    usual = RunSettings.model_validate({"task_settings": {"architecture": "ga2m"}})
+    assert (usual.rounds, usual.patience) == (40, 20)
 
 
 def test_model_says_what_its_arrays_are() -> None:

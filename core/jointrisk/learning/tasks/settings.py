@@ -25,7 +25,7 @@ class DefaultModelSettings(Settings):
         "mlp",
         description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
         'inputs, in which every bin of every feature has its weight; "ga2m": the same with an effect of every pair of '
-        'features (40 rounds if `rounds` is not given); "trees": boosted trees on summed histograms, one '
+        'features (40 rounds if `rounds` is not given, with a `patience` of 20); "trees": boosted trees on summed histograms, one '
         "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30).",
     )
     hidden: int = Field(128, ge=1, le=4096, description='Width of a hidden layer ("mlp").')
@@ -92,5 +92,6 @@ def usual_rounds(task: object, values: object) -> dict[str, int]:
 # A round of trees is one small tree, which is much less than a pass over all rows.
 _USUAL_ROUNDS: Mapping[str, Mapping[str, int]] = {
     "trees": {"rounds": 200, "patience": 30},
-    "ga2m": {"rounds": 40},
+    # Pairs find their places by detours: the first rounds are often better than the next ten.
+    "ga2m": {"rounds": 40, "patience": 20},
 }
