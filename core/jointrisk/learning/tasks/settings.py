@@ -25,8 +25,9 @@ class DefaultModelSettings(Settings):
         "mlp",
         description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
         'inputs, in which every bin of every feature has its weight; "ga2m": the same with an effect of every pair of '
-        'features (40 rounds if `rounds` is not given, with a `patience` of 20); "trees": boosted trees on summed histograms, one '
-        "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30).",
+        'features (40 rounds if `rounds` is not given, with a `patience` of 20); "trees": boosted trees on summed '
+        "histograms, one a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` "
+        "of 30).",
     )
     hidden: int = Field(128, ge=1, le=4096, description='Width of a hidden layer ("mlp").')
     layers: int = Field(2, ge=1, le=8, description='Hidden layers ("mlp").')
