@@ -32,6 +32,16 @@ def sample_contract(version: int = 1, **changes: Any) -> FeatureContract:
     return FeatureContract.model_validate(sample_terms() | {"version": version} | changes)
 
 
+def grouped_contract() -> FeatureContract:
+    """Return the sample contract with three groups, the one of the phone sensitive."""
+    groups = {"income": "means", "purpose": "loan", "branch": "loan", "has_phone": "contact"}
+    features = [
+        feature | {"group": groups[feature["name"]], "sensitive": feature["name"] == "has_phone"}
+        for feature in sample_terms()["features"]
+    ]
+    return sample_contract(features=features)
+
+
 def _feature(name: str, kind: str, direction: str, **more: Any) -> dict[str, Any]:
     reason = {"en": f"Because of {name}", "zh": f"原因 {name}"}
     return {

@@ -98,6 +98,12 @@ def sample_facts(contract: FeatureContract | None = None, **changes: Any) -> Fac
     return Facts.model_validate(said | changes)
 
 
+def explained_facts(contract: FeatureContract | None = None) -> Facts:
+    """Return the same of a model that can tell reasons."""
+    means = sample_encoding().encode(sample_rows(500)).astype(np.float64).mean(axis=0).round(9)
+    return sample_facts(contract, settings={"average": "log odds", "means": means.tolist()})
+
+
 def sample_lineage(run_id: str = "default-model-20260301-abcdef") -> Lineage:
     """Return a run of three members."""
     started = datetime(2026, 3, 1, 12, tzinfo=UTC)

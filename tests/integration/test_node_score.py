@@ -1,131 +1,58 @@
 """``jointrisk node score`` as people run it: files, a real PostgreSQL, broken rows, and no value in any message."""
 
-import csv
 import gzip
-import io
 import json
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
 from contract_sample import sample_contract
-from jointrisk.federation.signing import public_bytes, sign_document
+from jointrisk.federation.signing import public_bytes
 from jointrisk.learning.bundle import read_bundle
-from jointrisk.learning.encoding import bucket_of
 from jointrisk.learning.scoring import Scorer, probability
 from jointrisk.statedir import StateDir
 from jointrisk.store import AuditLog
-from jointrisk_node.contracts import ContractLedger
 from jointrisk_node.database import open_database
-from jointrisk_node.membership.tables import ONLY_ROW, OwnMembership
 from jointrisk_node.models import ModelLedger
-from jointrisk_node.settings import FILE, load_settings
-from model_sample import KEY, sample_bundle, sample_lineage
+from jointrisk_node.settings import load_settings
+from model_sample import KEY, sample_bundle, sample_facts
 from postgres import private_postgres
+from scoring_node import MODEL, SOUND, applications, node_that_scores, read_csv, score, sound_rows
 
 SECRET = "Zhang-110101199003070011"
-MODEL = sample_lineage().run_id
-CODES = {"car": 0, "home": 1, "it's other": 2}
-SOUND: list[dict[str, Any]] = [
-    {"id": "a1", "income": 52_000.0, "purpose": "car", "branch": "north", "has_phone": 1},
-    {"id": "a2", "income": None, "purpose": "it's other", "branch": "elsewhere", "has_phone": 0},
-    {"id": "a3", "income": 500.0, "purpose": None, "branch": None, "has_phone": 1},
-]
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A node's state directory with a contract and an active model, as a daemon leaves it."""
-    home = tmp_path_factory.mktemp("scoring") / "node"
-    state = StateDir.create(home)
-    state.write(FILE, b"[scoring]\npdo = 40\n")
-    store = open_database(state, load_settings(state))
-    with store.transaction() as session:
-        session.add(_membership())
-    audit = AuditLog(store)
-    ContractLedger(store, public_bytes(KEY), audit).accept(
-        sign_document("contract", sample_contract().payload(), KEY), asked=0
-    )
-    data = sample_bundle(home.parent / "run")
-    state.write(f"models/{MODEL}.bundle", data)
-    ledger = ModelLedger(store, state.path("models"), audit)
-    ledger.keep(read_bundle(data, public_bytes(KEY)))
-    ledger.activate(MODEL)
-    store.close()
-    return home
-
-
-def _membership() -> OwnMembership:
-    return OwnMembership(
-        id=ONLY_ROW,
-        federation="testing",
-        member_id="alder",
-        identity_key=bytes(32),
-        coordinator_key=public_bytes(KEY),
-        coordinator_address="localhost:1",
-        ca_certificate=b"",
-        invitation_id="0" * 32,
-        joined_at=datetime(2026, 3, 1, tzinfo=UTC),
-        first_changes=0,
-        roster_version=1,
-        roster_payload=b"",
-        roster_signature=b"",
-    )
-
-
-def _score(node: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "jointrisk.cli", "node", "--home", str(node), "score", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return node_that_scores(tmp_path_factory.mktemp("scoring") / "node", sample_contract(), sample_facts())
 
 
 def _expected(tmp_path: Path) -> list[float]:
-    rows = [
-        [
-            np.nan if row["income"] is None else row["income"],
-            np.nan if row["purpose"] is None else CODES[str(row["purpose"])],
-            np.nan if row["branch"] is None else bucket_of(str(row["branch"])),
-            row["has_phone"],
-        ]
-        for row in SOUND
-    ]
     bundle = read_bundle(sample_bundle(tmp_path / "again"), public_bytes(KEY))
-    return list(probability(Scorer.from_bundle(bundle).log_odds(np.array(rows, dtype=np.float32))))
-
-
-def _csv(path: Path, *more: str) -> Path:
-    lines = ["id,income,purpose,branch,has_phone"]
-    lines += [",".join("" if value is None else str(value) for value in row.values()) for row in SOUND]
-    path.write_text("\n".join([*lines, *more]) + "\n")
-    return path
-
-
-def _read(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+    return list(probability(Scorer.from_bundle(bundle).log_odds(sound_rows())))
 
 
 def test_csv_parquet_and_postgresql_give_the_models_scores(node: Path, tmp_path: Path) -> None:
     """The same three applications from three kinds of places: the same probabilities, points and bands."""
     expected = _expected(tmp_path)
     pq.write_table(pa.Table.from_pylist(SOUND), tmp_path / "loans.parquet")
-    sources: list[list[object]] = [[_csv(tmp_path / "loans.csv")], [tmp_path / "loans.parquet"]]
+    sources: list[list[object]] = [[applications(tmp_path / "loans.csv")], [tmp_path / "loans.parquet"]]
     with private_postgres() as url:
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE loans (id text, income float8, purpose text, branch text, has_phone int)")
             for row in SOUND:
                 connection.execute("INSERT INTO loans VALUES (%s, %s, %s, %s, %s)", list(row.values()))
         sources.append([url, "--query", "SELECT * FROM loans ORDER BY id"])
-        results = [_score(node, *source, "--keep", "id") for source in sources]
+        results = [score(node, *source, "--keep", "id") for source in sources]
     for done in results:
         assert done.returncode == 0, done.stderr
-        found = _read(done.stdout)
+        found = read_csv(done.stdout)
         assert [(row["row"], row["id"], row["reason"]) for row in found] == [
             (str(place + 1), f"a{place + 1}", "") for place in range(3)
         ]
@@ -142,9 +69,9 @@ def test_broken_rows_come_back_with_the_reason_and_the_others_scored(node: Path,
     """Column, rule and what was expected; the cell itself is nowhere."""
     broken = [f"b1,{SECRET},car,north,1", f"b2,-5,{SECRET},north,", "b3,1,car,north,0"]
     out = tmp_path / "scores.csv"
-    done = _score(node, _csv(tmp_path / "loans.csv", *broken), "--out", out, "--keep", "id", "--json")
+    done = score(node, applications(tmp_path / "loans.csv", *broken), "--out", out, "--keep", "id", "--json")
     assert done.returncode == 0, done.stderr
-    rows = _read(out.read_text())
+    rows = read_csv(out.read_text())
     assert [row["id"] for row in rows] == ["a1", "a2", "a3", "b1", "b2", "b3"]
     assert [bool(row["pd"]) for row in rows] == [True, True, True, False, False, True]
     assert [(row["points"], row["band"]) for row in rows[3:5]] == [("", ""), ("", "")]
@@ -164,13 +91,13 @@ def test_broken_rows_come_back_with_the_reason_and_the_others_scored(node: Path,
 
 def test_a_line_that_is_no_row_comes_back_too(node: Path, tmp_path: Path) -> None:
     """Too few cells: the line keeps its number, and those after it theirs. Compressed files too."""
-    path = _csv(tmp_path / "loans.csv", f"{SECRET},1", "b2,1,car,north,0", "b3,1")
+    path = applications(tmp_path / "loans.csv", f"{SECRET},1", "b2,1,car,north,0", "b3,1")
     packed = tmp_path / "loans.csv.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     for source in (path, packed):
-        done = _score(node, source, "--keep", "id")
+        done = score(node, source, "--keep", "id")
         assert done.returncode == 0, done.stderr
-        rows = _read(done.stdout)
+        rows = read_csv(done.stdout)
         assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
         assert [row["id"] for row in rows] == ["a1", "a2", "a3", "", "b2", ""]
         assert [row["reason"] for row in rows] == ["", "", "", "unreadable row", "", "unreadable row"]
@@ -179,9 +106,9 @@ def test_a_line_that_is_no_row_comes_back_too(node: Path, tmp_path: Path) -> Non
 
 def test_lines_whose_place_cannot_be_told_are_refused(node: Path, tmp_path: Path) -> None:
     """A cell with a line end moves rows against lines: the file is refused and nothing is written."""
-    path = _csv(tmp_path / "loans.csv", 'b1,1,car,"no\nrth",0', f"{SECRET},1")
+    path = applications(tmp_path / "loans.csv", 'b1,1,car,"no\nrth",0', f"{SECRET},1")
     out = tmp_path / "scores.csv"
-    done = _score(node, path, "--out", out)
+    done = score(node, path, "--out", out)
     assert done.returncode == 2
     assert "1 lines of" in done.stderr
     assert SECRET not in done.stderr
@@ -192,7 +119,7 @@ def test_parquet_comes_out_with_types(node: Path, tmp_path: Path) -> None:
     """Whole numbers, nulls where there is no score, columns carried along as they were."""
     rows = [*SOUND, {"id": "b1", "income": -1.0, "purpose": "car", "branch": "north", "has_phone": 1}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "loans.parquet")
-    done = _score(
+    done = score(
         node, tmp_path / "loans.parquet", "--out", tmp_path / "out.parquet", "--keep", "ID", "--keep", "income"
     )
     assert done.returncode == 0, done.stderr
@@ -217,12 +144,12 @@ def test_a_large_file_is_streamed(node: Path, tmp_path: Path) -> None:
         "has_phone": generator.integers(0, 2, count),
     }
     pq.write_table(pa.table(columns), tmp_path / "loans.parquet")
-    assert _score(node, tmp_path / "loans.parquet", "--out", tmp_path / "out.parquet").returncode == 0
+    assert score(node, tmp_path / "loans.parquet", "--out", tmp_path / "out.parquet").returncode == 0
     found = pq.read_table(tmp_path / "out.parquet")
     assert found.column("row").to_pylist() == list(range(1, count + 1))
     ends = pa.table(columns).take([0, count - 1])
     pq.write_table(ends, tmp_path / "ends.parquet")
-    assert _score(node, tmp_path / "ends.parquet", "--out", tmp_path / "ends-out.parquet").returncode == 0
+    assert score(node, tmp_path / "ends.parquet", "--out", tmp_path / "ends-out.parquet").returncode == 0
     alone = pq.read_table(tmp_path / "ends-out.parquet").column("pd").to_pylist()
     assert found.column("pd").take([0, count - 1]).to_pylist() == pytest.approx(alone, abs=1e-6)
 
@@ -231,9 +158,9 @@ def test_what_cannot_be_scored_is_refused_with_a_remedy(node: Path, tmp_path: Pa
     """Missing columns, unknown columns to keep, other endings, no file."""
     lacking = tmp_path / "lacking.csv"
     lacking.write_text("income,branch,has_phone\n1,north,1\n")
-    done = _score(node, lacking)
+    done = score(node, lacking)
     assert (done.returncode, "none named purpose" in done.stderr) == (9, True)
-    good = _csv(tmp_path / "loans.csv")
+    good = applications(tmp_path / "loans.csv")
     for arguments, code, said in (
         ((good, "--keep", "nobody"), 2, "got nobody"),
         ((good, "--keep", "pd"), 2, "other than row, pd"),
@@ -244,7 +171,7 @@ def test_what_cannot_be_scored_is_refused_with_a_remedy(node: Path, tmp_path: Pa
         ((tmp_path / "absent.csv",), 3, "got no file"),
         ((good, "--query", "DROP VIEW loans"), 2, "expected one SELECT"),
     ):
-        done = _score(node, *arguments)
+        done = score(node, *arguments)
         assert (done.returncode, said in done.stderr) == (code, True), done.stderr
 
 
@@ -257,10 +184,10 @@ def test_without_an_active_model_nothing_is_scored(node: Path, tmp_path: Path) -
     good = path.read_bytes()
     try:
         path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-        assert _score(node, _csv(tmp_path / "loans.csv")).returncode == 10
+        assert score(node, applications(tmp_path / "loans.csv")).returncode == 10
         path.write_bytes(good)
         ledger.retire(MODEL)
-        done = _score(node, _csv(tmp_path / "loans.csv"))
+        done = score(node, applications(tmp_path / "loans.csv"))
         assert (done.returncode, "models activate" in done.stderr) == (3, True)
     finally:
         path.write_bytes(good)

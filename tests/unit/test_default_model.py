@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from contract_sample import sample_contract
 from jointrisk.errors import DataBreachError, InvalidInputError
 from jointrisk.learning import validation
-from jointrisk.learning.architectures import fitting
+from jointrisk.learning.architectures import fitting, load_architecture
 from jointrisk.learning.architectures.ensemble import Ensemble, Plan
 from jointrisk.learning.architectures.fitting import Recipe
 from jointrisk.learning.flower import (
@@ -26,9 +26,12 @@ from jointrisk.learning.flower import (
     values,
 )
 from jointrisk.learning.preparation import Prepared
+from jointrisk.learning.scoring import scorer_of
 from jointrisk.learning.tasks import Assignment, Finished, MemberData, Query, task_settings
 from jointrisk.learning.tasks.default_model import DefaultModel
+from jointrisk.learning.tasks.lender import recipe_of
 from jointrisk.learning.tasks.settings import DefaultModelSettings
+from jointrisk_coordinator.runs.settings import RunSettings
 
 CONTRACT = sample_contract()
 SMALL: dict[str, Any] = {"hidden": 8, "networks": 2, "steps": 5, "bins": 8, "label_shift": "off"}
@@ -107,7 +110,7 @@ def round_of(
     return Lender(chosen).ask("train", content, RecordDict(dict(state)))
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "scorecard"])
+@pytest.mark.parametrize("architecture", ["mlp", "scorecard", "ga2m"])
 def test_task_done_again_gives_the_same_bytes(architecture: str) -> None:
     """Same seeds, same state, same rows: also the second round, whose moments come from the first."""
     chosen = settings(architecture=architecture)
@@ -124,7 +127,7 @@ def test_task_done_again_gives_the_same_bytes(architecture: str) -> None:
     assert encode(second.content) != encode(fresh.content)
 
 
-@pytest.mark.parametrize(("architecture", "learning_rate"), [("mlp", 0.03), ("scorecard", 0.3)])
+@pytest.mark.parametrize(("architecture", "learning_rate"), [("mlp", 0.03), ("scorecard", 0.3), ("ga2m", 0.05)])
 def test_rounds_learn(architecture: str, learning_rate: float) -> None:
     """After a few rounds the held-out rows are ranked as their labels say, by sums that the seam can check."""
     chosen = settings(architecture=architecture, learning_rate=learning_rate)
@@ -214,6 +217,56 @@ def test_networks_begin_differently_and_the_same_every_time() -> None:
     assert list(first) == [
         f"seed{n}/{layer}.{part}" for n in (0, 1) for layer in (0, 1, 2) for part in ("weight", "bias")
     ]
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "scorecard", "ga2m"])
+def test_a_trained_model_scores_as_it_was_evaluated(architecture: str) -> None:
+    """What a lender's app computes in torch is what a node computes of arrays and what is said of them."""
+    chosen = settings(architecture=architecture, learning_rate=0.05)
+    outcome = prepared(chosen)
+    reply, _ = round_of(chosen, outcome, 2, beginning(chosen, outcome), RecordDict())
+    trained = {name: values(array) for name, array in reply.content.array_records["arrays"].items()}
+    done = {architecture: Finished(2, 2, {}, reply.content.array_records["arrays"])}
+    model, known = DefaultModel().model(chosen, outcome, done), Prepared.from_payload(outcome)
+    data = assignment(chosen).data
+    assert data is not None
+    part = fitting.Part(known.encoding, data.features, data.labels)
+    ensemble = load_architecture(architecture).plan(chosen).ensemble(known.encoding, trained)
+    expected = fitting.log_odds(ensemble, part)
+    scorer = scorer_of(known.encoding, model.architecture, model.settings, trained)
+    assert np.abs(scorer.log_odds(data.features) - expected).max() < 1e-4
+    assert np.ptp(expected) > 0.1
+    assert np.abs(scorer.contributions(data.features).log_odds - expected).max() < 2e-4
+
+
+def test_pairs_begin_small_and_differently() -> None:
+    """No effect of a feature alone, so that log odds begin near 0; places that differ, or pairs would never learn."""
+    plan = load_architecture("ga2m").plan(settings(rank=4))
+    arrays = plan.initial_arrays(30, 5)
+    assert {name: value.shape for name, value in arrays.items()} == {
+        f"seed{n}/{part}": shape
+        for n in (0, 1)
+        for part, shape in (("main.weight", (1, 30)), ("main.bias", (1,)), ("pairs.weight", (4, 30)))
+    }
+    assert not arrays["seed0/main.weight"].any()
+    assert 0 < np.abs(arrays["seed0/pairs.weight"]).max() < 0.1
+    assert not np.array_equal(arrays["seed0/pairs.weight"], arrays["seed1/pairs.weight"])
+    assert all(np.array_equal(value, plan.initial_arrays(30, 5)[name]) for name, value in arrays.items())
+
+
+def test_architectures_train_as_they_are_used_to() -> None:
+    """Where nobody says how: rate, decay and steps are the architecture's own; what somebody says holds."""
+    found = {}
+    for name, said in (("mlp", {}), ("ga2m", {}), ("scorecard", {"steps": 7, "weight_decay": 0.5})):
+        chosen = DefaultModelSettings.model_validate({"architecture": name, **said})
+        recipe = recipe_of(chosen, name, 0.0)
+        found[name] = (recipe.learning_rate, recipe.weight_decay, recipe.steps)
+    own = load_architecture("ga2m")
+    assert found["mlp"] == (0.002, 0.01, 50)
+    assert found["ga2m"] == (own.learning_rate, own.weight_decay, own.steps)
+    assert found["scorecard"] == (0.1, 0.5, 7)
+    usual = RunSettings.model_validate({"task_settings": {"architecture": "ga2m"}})
+    assert (usual.rounds, usual.patience) == (40, 20)
 
 
 def test_model_says_what_its_arrays_are() -> None:

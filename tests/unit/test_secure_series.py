@@ -1,5 +1,6 @@
 """Sums of a series behind the aggregation seam: one exchange each, of all members or of none."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,10 @@ def _counts(place: int) -> ArrayRecord:
 def cohort(folder: Path) -> CohortAtHand:
     """Return five members whose counts tell who is in a sum."""
 
-    def app(place: int) -> RecordDict:
-        return RecordDict({"arrays": _counts(place), "metrics": MetricRecord({"num-examples": 1})})
+    def app(place: int) -> Callable[[Message], RecordDict]:
+        return lambda _: RecordDict({"arrays": _counts(place), "metrics": MetricRecord({"num-examples": 1})})
 
-    return CohortAtHand(folder, {name: lambda _, place=place: app(place) for place, name in enumerate(FIVE)})
+    return CohortAtHand(folder, {name: app(place) for place, name in enumerate(FIVE)})
 
 
 def question(model: int, names: tuple[str, ...] = FIVE) -> list[Message]:

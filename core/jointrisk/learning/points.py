@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jointrisk.errors import CorruptError
+from jointrisk.canonical import canonical_json
+from jointrisk.errors import CorruptError, InvalidInputError
 from jointrisk.federation.contract import FeatureContract
+from jointrisk.learning.bundle import Bundle
 from jointrisk.learning.encoding import CategoryEncoding, Encoding, FeatureEncoding, FlagEncoding, NumericEncoding
-from jointrisk.learning.scoring import Layer
+from jointrisk.learning.scoring import Layer, networks_of
+from jointrisk.learning.scoring.parts import of_all_rows
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +67,30 @@ class PointsTable:
 
     base: float
     lines: tuple[Line, ...]
+
+
+def points_of(bundle: Bundle, contract: FeatureContract, scale: Scale) -> PointsTable:
+    """Return the points of a verified model.
+
+    Args:
+        bundle: the model.
+        contract: that it names.
+        scale: how points are set.
+
+    Raises:
+        InvalidInputError: it is no scorecard.
+        CorruptError: its parts do not fit each other.
+    """
+    facts = bundle.manifest.facts
+    if facts.architecture != "scorecard":
+        raise InvalidInputError(
+            f'expected a model of the architecture "scorecard", got "{facts.architecture}"',
+            remedy="Only a scorecard's score is a sum of points; `node score --reasons N` explains all models.",
+        )
+    encoding, networks = Encoding.from_payload(canonical_json(facts.encoding)), networks_of(of_all_rows(bundle.arrays))
+    if len(networks) != 1:
+        raise CorruptError(f"expected one network in a scorecard, got {len(networks)}")
+    return points_table(contract, encoding, networks[0], scale)
 
 
 def points_table(contract: FeatureContract, encoding: Encoding, network: Sequence[Layer], scale: Scale) -> PointsTable:

@@ -8,14 +8,18 @@ but is never a reason.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jointrisk.errors import InvalidInputError
-from jointrisk.federation.contract import Feature, FeatureContract, Reason
+from jointrisk.federation.contract import FeatureContract, Reason
 
 Floats = NDArray[np.float64]
+
+MOST_REASONS: Final = 10
+"""Nobody is told more for one application."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,77 @@ def reasons(contract: FeatureContract, contributions: Floats, count: int = 4) ->
     Raises:
         InvalidInputError: there are not as many contributions as features.
     """
-    if contributions.shape != (len(contract.features),):
-        raise InvalidInputError(
-            f"contributions: expected {len(contract.features)}, one for each feature, got {contributions.shape}"
-        )
-    groups = dict[str, list[tuple[float, Feature]]]()
-    for feature, value in zip(contract.features, contributions.tolist(), strict=True):
-        if not feature.sensitive:
-            groups.setdefault(feature.group, []).append((value, feature))
-    codes = [_code(group, members) for group, members in groups.items()]
-    # Sorting keeps the contract's order where contributions are the same.
-    raising = sorted((code for code in codes if code.contribution > 0), key=lambda code: -code.contribution)
-    return tuple(raising[:count])
+    return Groups(contract).codes(contributions[None], count)[0]
 
 
-def _code(group: str, members: Sequence[tuple[float, Feature]]) -> Code:
-    _, strongest = max(members, key=lambda member: member[0])
-    return Code(group, sum(value for value, _ in members), strongest.name, strongest.reason)
+@dataclass(frozen=True)
+class Ranking:
+    """The groups that raise rows' log odds most, the strongest first; all [rows, reasons].
+
+    Attributes:
+        groups: number of the group in `Groups.names`; -1 where no further one raises the row's.
+        features: number of the contract's feature that adds most in it, as far as it may be told; -1 as above.
+        contributions: what the group's features that may be told add; 0 as above.
+    """
+
+    groups: NDArray[np.intp]
+    features: NDArray[np.intp]
+    contributions: Floats
+
+
+class Groups:
+    """A contract's groups of features, as far as they may be told: those with a feature that is not sensitive.
+
+    Args:
+        contract: what the features are.
+    """
+
+    def __init__(self, contract: FeatureContract) -> None:
+        self._features = contract.features
+        members = dict[str, list[int]]()
+        for place, feature in enumerate(contract.features):
+            if not feature.sensitive:
+                members.setdefault(feature.group, []).append(place)
+        self.names = tuple(members)
+        self._members = [np.array(places, dtype=np.intp) for places in members.values()]
+
+    def rank(self, contributions: Floats, count: int) -> Ranking:
+        """Return each row's reasons.
+
+        Args:
+            contributions: float64 [rows, features].
+            count: how many at most.
+
+        Raises:
+            InvalidInputError: there are not as many contributions as features.
+        """
+        if contributions.shape[1:] != (len(self._features),):
+            raise InvalidInputError(
+                f"contributions: expected {len(self._features)}, one for each feature, got {contributions.shape[1:]}"
+            )
+        empty = np.zeros((len(contributions), 0))
+        each = [contributions[:, places] for places in self._members]
+        sums = np.stack([own.sum(axis=1) for own in each], axis=1) if each else empty
+        strongest = [places[own.argmax(axis=1)] for places, own in zip(self._members, each, strict=True)]
+        tops = np.stack(strongest, axis=1) if each else empty.astype(np.intp)
+        # A stable order keeps the contract's where contributions are the same.
+        order = np.argsort(-sums, axis=1, kind="stable")[:, :count]
+        added = np.take_along_axis(sums, order, axis=1)
+        raising = added > 0
+        features = np.take_along_axis(tops, order, axis=1)
+        return Ranking(np.where(raising, order, -1), np.where(raising, features, -1), np.where(raising, added, 0.0))
+
+    def codes(self, contributions: Floats, count: int) -> list[tuple[Code, ...]]:
+        """Return each row's reasons in words; see :meth:`rank`."""
+        ranking = self.rank(contributions, count)
+        rows = zip(ranking.groups.tolist(), ranking.features.tolist(), ranking.contributions.tolist(), strict=True)
+        return [
+            tuple(
+                self._code(*one) for one in zip(*row, strict=True) if one[0] >= 0
+            )  # a row's three lists, side by side
+            for row in rows
+        ]
+
+    def _code(self, group: int, feature: int, contribution: float) -> Code:
+        told = self._features[feature]
+        return Code(self.names[group], contribution, told.name, told.reason)

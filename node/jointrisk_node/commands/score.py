@@ -10,6 +10,8 @@ import typer
 
 from jointrisk.commandline.options import Json, KeyDescriptor, existing_state, home
 
+MOST_REASONS = 10  # of jointrisk.learning.reasons, which need not be imported to show the help
+
 if TYPE_CHECKING:
     from jointrisk.federation.contract import FeatureContract
     from jointrisk.learning.bundle import Bundle
@@ -41,6 +43,16 @@ def score(
     keep: Annotated[
         list[str] | None, typer.Option(help="Carry this column along, such as an application's id. Repeatable.")
     ] = None,
+    reasons: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MOST_REASONS,
+            metavar="N",
+            help="Tell for each application up to so many reasons that speak against it (docs/reasons.md).",
+            show_default="none",
+        ),
+    ] = 0,
     master_key_fd: KeyDescriptor = None,
     json: Json = False,
 ) -> None:
@@ -57,23 +69,26 @@ def score(
     from jointrisk_node.models.personal import PersonalModels
     from jointrisk_node.scoring.batch import OWN_COLUMNS, BatchScoring
     from jointrisk_node.scoring.output import check, write
+    from jointrisk_node.scoring.reason_columns import ReasonColumns
     from jointrisk_node.scoring.scale import Scale
     from jointrisk_node.settings import load_settings
 
     names = tuple(keep or ())
     if json and out is None:
         raise InvalidInputError("expected --out with --json: standard output holds one or the other")
-    if {name.lower() for name in names} & set(OWN_COLUMNS):
-        raise InvalidInputError(f"expected columns to keep other than {', '.join(OWN_COLUMNS)}, which scores have")
     if out is not None:
         check(out)
     root = home(context)
     state = existing_state(root, "node")
     settings = load_settings(state)
     model = _active(root, settings)
+    told = ReasonColumns(model.contract, reasons) if reasons else None
+    if {name.lower() for name in names} & {*OWN_COLUMNS, *(told.names if told else ())}:
+        expected = ", ".join((*OWN_COLUMNS, *(told.names if told else ())))
+        raise InvalidInputError(f"expected columns to keep other than {expected}, which scores have")
     scorer = PersonalModels(state, lambda: master_key(state, master_key_fd)).scorer(model.bundle)
     applications = Applications(_source(settings, file, query), model.contract, names)
-    work = BatchScoring(applications, scorer, Scale(settings.scoring))
+    work = BatchScoring(applications, scorer, Scale(settings.scoring), told)
     with _progress() as progress:
         write(work.tables(progress), out)
     _show(work.report, model.bundle, personalised=isinstance(scorer, PersonalScorer), json=json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jointrisk.learning.scoring import Scorer
 from jointrisk_node.data.applications import ApplicationBatch, Applications
+from jointrisk_node.scoring.reason_columns import ReasonColumns
 from jointrisk_node.scoring.scale import Scale
 
 if TYPE_CHECKING:
@@ -50,21 +51,26 @@ class BatchScoring:
         applications: what is scored.
         scorer: the model.
         scale: points and bands.
+        reasons: what is told of why; None to tell nothing.
     """
 
-    def __init__(self, applications: Applications, scorer: Scorer, scale: Scale) -> None:
+    def __init__(
+        self, applications: Applications, scorer: Scorer, scale: Scale, reasons: ReasonColumns | None = None
+    ) -> None:
         self._applications = applications
         self._scorer = scorer
         self._scale = scale
+        self._told = reasons
         self.report = ScoreReport()
 
     def tables(self, progress: Progress | None = None) -> "Iterator[pa.Table]":
-        """Yield the result of every batch: row, columns carried along, pd, points, band, reason.
+        """Yield the result of every batch: row, columns carried along, pd, points, band, reason, and reasons.
 
         A row that breaks the contract has the reason and no score.
 
         Raises:
             JointriskError: the source cannot be read; see `Applications.batches`.
+            RefusedError: reasons are asked for, and the model is of before there were any.
         """
         for batch in self._applications.batches():
             yield self._table(batch)
@@ -79,13 +85,17 @@ class BatchScoring:
         every = bool(sound.all())
         places = np.cumsum(sound) - 1
         absent = None if every else ~sound
-        scores = self._scale.scores(self._scorer.log_odds(batch.features if every else batch.features[sound]))
+        rows = batch.features if every else batch.features[sound]
+        scores = self._scale.scores(self._scorer.log_odds(rows))
         self._count(batch, scores.band)
         taken = pa.array(np.maximum(places, 0), mask=absent)
         bands = pa.array(self._scale.names).take(pa.array(scores.band))
         columns = {"row": pa.array(batch.numbers), **batch.kept}
         columns |= {"pd": pa.array(scores.pd).take(taken), "points": pa.array(scores.points).take(taken)}
         columns |= {"band": bands.take(taken), "reason": self._reasons(batch, sound)}
+        if self._told is not None:
+            told = self._told.columns(self._scorer.contributions(rows))
+            columns |= {name: column.take(taken) for name, column in told.items()}
         return pa.table(columns)
 
     def _reasons(self, batch: ApplicationBatch, sound: Any) -> "pa.Array":

@@ -1,6 +1,7 @@
 """gRPC adapter of scoring: single applicants, on the operator socket."""
 
 from jointrisk.errors import TooLargeError
+from jointrisk.learning.reasons import MOST_REASONS
 from jointrisk.rpc.guard import Context
 from jointrisk.rpc.v1 import score_pb2 as pb
 from jointrisk.rpc.v1.score_pb2_grpc import ScoreServiceServicer
@@ -27,8 +28,10 @@ class ScoreServicer(ScoreServiceServicer):
                 f"expected at most {MOST_APPLICANTS} applicants, got {len(request.applicants)}",
                 remedy="Score files with `jointrisk node score FILE`.",
             )
+        if request.reasons > MOST_REASONS:
+            raise TooLargeError(f"expected at most {MOST_REASONS} reasons, got {request.reasons}")
         applicants = [{name: _value(value) for name, value in one.features.items()} for one in request.applicants]
-        model, scores = await self._desk.score(applicants)
+        model, scores = await self._desk.score(applicants, request.reasons)
         return pb.ScoreResponse(
             model_id=model.model_id, contract_version=model.contract_version, scores=map(_score, scores)
         )
@@ -54,5 +57,9 @@ def _score(score: ApplicantScore) -> pb.Score:
         breaches=[
             pb.FeatureBreach(column=breach.column, rule=breach.rule, expected=breach.expected)
             for breach in score.breaches
+        ],
+        reasons=[
+            pb.ReasonCode(group=code.group, en=code.text.en, zh=code.text.zh, contribution=code.contribution)
+            for code in score.reasons
         ],
     )

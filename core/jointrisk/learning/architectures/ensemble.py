@@ -81,11 +81,6 @@ class Ensemble:
         """Return the weights as they are now."""
         return {name: value.detach().numpy() for name, value in self.parameters.items()}
 
-    def decays(self, name: str) -> bool:
-        """Tell whether weight decay holds a parameter down: all."""
-        del name
-        return True
-
     def log_odds(self, inputs: Tensor) -> Tensor:
         """Return the mean of the networks' log odds, [rows]."""
         with torch.no_grad():

@@ -7,7 +7,7 @@ same bits.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,9 +32,6 @@ class Ensemble(Protocol):
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights as they are now."""
-
-    def decays(self, name: str) -> bool:
-        """Tell whether weight decay holds a parameter down."""
 
     def log_odds(self, inputs: Tensor) -> Tensor:
         """Return the mean of the networks' log odds, [rows]."""
@@ -119,14 +116,13 @@ def train(ensemble: Ensemble, part: Part, recipe: Recipe, turn: Turn, moments: M
     """
     generator = np.random.default_rng(turn.seed)
     parameters = ensemble.parameters
-    optimizer = torch.optim.AdamW(_groups(ensemble, recipe), lr=recipe.learning_rate)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     _restore(optimizer, parameters, moments)
     begin = [value.detach().clone() for value in parameters.values()] if turn.proximal else []
     total = seen = 0.0
     batches = list(_batches(len(part), recipe, generator))
     for step, batch in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate((turn.number - 1 + (step + 1) / len(batches)) / turn.rounds)
+        optimizer.param_groups[0]["lr"] = recipe.rate((turn.number - 1 + (step + 1) / len(batches)) / turn.rounds)
         inputs, labels = part.take(batch)
         outputs = ensemble.each_log_odds(inputs, generator)
         losses = [functional.binary_cross_entropy_with_logits(output + recipe.offset, labels) for output in outputs]
@@ -136,13 +132,6 @@ def train(ensemble: Ensemble, part: Part, recipe: Recipe, turn: Turn, moments: M
         optimizer.step()
         total, seen = total + float(loss.detach()) / len(losses) * len(batch), seen + len(batch)
     return total / seen, _moments(optimizer, parameters)
-
-
-def _groups(ensemble: Ensemble, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the parameters for AdamW: those that weight decay holds down, and the others."""
-    held = [value for name, value in ensemble.parameters.items() if ensemble.decays(name)]
-    free = [value for name, value in ensemble.parameters.items() if not ensemble.decays(name)]
-    return [{"params": held, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
 def log_odds(ensemble: Ensemble, part: Part) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ weight_decay = 0.3
 steps = 20
 
 Arrays = Mapping[str, NDArray[np.generic]]
-_SPREAD = 0.1
+_SPREAD = 0.01
 _MAIN, _BIAS, _PAIRS = "main.weight", "main.bias", "pairs.weight"
 
 
@@ -93,10 +93,6 @@ class PairEnsemble:
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights as they are now."""
         return {name: value.detach().numpy() for name, value in self.parameters.items()}
-
-    def decays(self, name: str) -> bool:
-        """Tell whether weight decay holds a parameter down: pairs only, as effects of single features need it less."""
-        return name.endswith(_PAIRS)
 
     def log_odds(self, inputs: Tensor) -> Tensor:
         """Return the mean of the models' log odds, [rows]."""

@@ -132,7 +132,9 @@ class Lender:
         # The moments of another stage are none of this one's.
         kept = context.state.array_records.get(_MOMENTS, ArrayRecord()) if asked.number > 1 else ArrayRecord()
         part = fitting.Part(asked.prepared.encoding, rows.features, rows.labels)
-        loss, moments = fitting.train(ensemble, part, self._recipe(asked), turn, arrays_of(kept))
+        offset = self._offset(asked.stage, asked.prepared) if asked.shifts else 0.0
+        recipe = recipe_of(self._settings, stages.architecture_of(asked.stage), offset)
+        loss, moments = fitting.train(ensemble, part, recipe, turn, arrays_of(kept))
         context.state[_MOMENTS] = record(moments)
         metrics = MetricRecord({WEIGHT: len(part), "train_loss": loss})
         return Message(RecordDict({"arrays": record(ensemble.arrays()), "metrics": metrics}), reply_to=message)
@@ -198,22 +200,30 @@ class Lender:
         offset = self._offset(stage, counted) if self._settings.label_shift == "on" else 0.0
         return trees.TreeMember(terms, self._rows(stage), self._held_out, offset)
 
-    def _recipe(self, asked: _Asked) -> fitting.Recipe:
-        settings, usual = self._settings, load_architecture(stages.architecture_of(asked.stage))
-        return fitting.Recipe(
-            learning_rate=settings.learning_rate or usual.learning_rate,
-            weight_decay=settings.weight_decay or usual.weight_decay,
-            warm_up=settings.warm_up,
-            steps=settings.steps or usual.steps,
-            epochs=settings.local_epochs,
-            offset=self._offset(asked.stage, asked.prepared) if asked.shifts else 0.0,
-        )
-
     def _offset(self, stage: str, prepared: Prepared) -> float:
         """Return how far the lender's log odds are from the common ones."""
         labels = self._rows(stage).labels
         bads = int(labels.sum())
         return _log_odds_of(len(labels) - bads, bads) - _log_odds_of(prepared.goods, prepared.bads)
+
+
+def recipe_of(settings: DefaultModelSettings, architecture: str, offset: float) -> fitting.Recipe:
+    """Return how networks are trained: what the settings leave open is the architecture's own.
+
+    Args:
+        settings: the task's.
+        architecture: of the networks.
+        offset: added to log odds in training.
+    """
+    usual = load_architecture(architecture)
+    return fitting.Recipe(
+        learning_rate=settings.learning_rate or usual.learning_rate,
+        weight_decay=settings.weight_decay or usual.weight_decay,
+        warm_up=settings.warm_up,
+        steps=settings.steps or usual.steps,
+        epochs=settings.local_epochs,
+        offset=offset,
+    )
 
 
 def _log_odds_of(goods: int, bads: int) -> float:

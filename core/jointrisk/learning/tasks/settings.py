@@ -28,8 +28,9 @@ class DefaultModelSettings(Settings):
         "mlp",
         description='"mlp": networks with hidden layers, averaged; "scorecard": logistic regression on the same '
         'inputs, in which every bin of every feature has its weight; "ga2m": the same with an effect of every pair of '
-        'features (40 rounds if `rounds` is not given); "trees": boosted trees on summed histograms, one '
-        "a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` of 30); "
+        'features (40 rounds if `rounds` is not given, with a `patience` of 20); "trees": boosted trees on summed '
+        "histograms, one a round, so that `rounds` is the most there can be (200 if it is not given, with a `patience` "
+        "of 30); "
         '"blend": the weighted mean of the log odds of `blend`, weights by validation.',
     )
     blend: tuple[Part, ...] = Field(
@@ -59,7 +60,7 @@ class DefaultModelSettings(Settings):
         0.0,
         ge=0,
         le=1,
-        description='Of AdamW at the members; 0: 0.01, and 0.3 for "ga2m", of whose weights only those of pairs decay.',
+        description='Of AdamW at the members; 0: 0.01, and 0.3 for "ga2m".',
     )
     warm_up: float = Field(
         0.1, ge=0, lt=1, description="Share of the run in which the learning rate rises; it falls as a cosine after."
@@ -102,8 +103,9 @@ class DefaultModelSettings(Settings):
         return self.blend if self.architecture == "blend" else (self.architecture,)
 
 
-# A round of trees is one small tree, which is much less than a pass over all rows.
-_USUAL: Final = {"ga2m": (40, 10), "trees": (200, 30)}
+# A round of trees is one small tree, which is much less than a pass over all rows. Pairs find their places by detours:
+# the first rounds are often better than the next ten.
+_USUAL: Final = {"ga2m": (40, 20), "trees": (200, 30)}
 
 
 def usual(architecture: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jointrisk/v1/score.proto\x12\x0cjointrisk.v1\";\n\x0cScoreRequest\x12+\n\napplicants\x18\x01 \x03(\x0b\x32\x17.jointrisk.v1.Applicant\"\x8a\x01\n\tApplicant\x12\x37\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32%.jointrisk.v1.Applicant.FeaturesEntry\x1a\x44\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.jointrisk.v1.Value:\x02\x38\x01\"B\n\x05Value\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x42\x07\n\x05value\"`\n\rScoreResponse\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x02 \x01(\r\x12#\n\x06scores\x18\x03 \x03(\x0b\x32\x13.jointrisk.v1.Score\"`\n\x05Score\x12\n\n\x02pd\x18\x01 \x01(\x01\x12\x0e\n\x06points\x18\x02 \x01(\x11\x12\x0c\n\x04\x62\x61nd\x18\x03 \x01(\t\x12-\n\x08\x62reaches\x18\x04 \x03(\x0b\x32\x1b.jointrisk.v1.FeatureBreach\"?\n\rFeatureBreach\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t2P\n\x0cScoreService\x12@\n\x05Score\x12\x1a.jointrisk.v1.ScoreRequest\x1a\x1b.jointrisk.v1.ScoreResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jointrisk/v1/score.proto\x12\x0cjointrisk.v1\"L\n\x0cScoreRequest\x12+\n\napplicants\x18\x01 \x03(\x0b\x32\x17.jointrisk.v1.Applicant\x12\x0f\n\x07reasons\x18\x02 \x01(\r\"\x8a\x01\n\tApplicant\x12\x37\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32%.jointrisk.v1.Applicant.FeaturesEntry\x1a\x44\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.jointrisk.v1.Value:\x02\x38\x01\"B\n\x05Value\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x42\x07\n\x05value\"`\n\rScoreResponse\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x02 \x01(\r\x12#\n\x06scores\x18\x03 \x03(\x0b\x32\x13.jointrisk.v1.Score\"\x8b\x01\n\x05Score\x12\n\n\x02pd\x18\x01 \x01(\x01\x12\x0e\n\x06points\x18\x02 \x01(\x11\x12\x0c\n\x04\x62\x61nd\x18\x03 \x01(\t\x12-\n\x08\x62reaches\x18\x04 \x03(\x0b\x32\x1b.jointrisk.v1.FeatureBreach\x12)\n\x07reasons\x18\x05 \x03(\x0b\x32\x18.jointrisk.v1.ReasonCode\"I\n\nReasonCode\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02\x65n\x18\x02 \x01(\t\x12\n\n\x02zh\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\"?\n\rFeatureBreach\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t2P\n\x0cScoreService\x12@\n\x05Score\x12\x1a.jointrisk.v1.ScoreRequest\x1a\x1b.jointrisk.v1.ScoreResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLICANT_FEATURESENTRY']._loaded_options = None
   _globals['_APPLICANT_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_SCOREREQUEST']._serialized_start=42
-  _globals['_SCOREREQUEST']._serialized_end=101
-  _globals['_APPLICANT']._serialized_start=104
-  _globals['_APPLICANT']._serialized_end=242
-  _globals['_APPLICANT_FEATURESENTRY']._serialized_start=174
-  _globals['_APPLICANT_FEATURESENTRY']._serialized_end=242
-  _globals['_VALUE']._serialized_start=244
-  _globals['_VALUE']._serialized_end=310
-  _globals['_SCORERESPONSE']._serialized_start=312
-  _globals['_SCORERESPONSE']._serialized_end=408
-  _globals['_SCORE']._serialized_start=410
-  _globals['_SCORE']._serialized_end=506
-  _globals['_FEATUREBREACH']._serialized_start=508
-  _globals['_FEATUREBREACH']._serialized_end=571
-  _globals['_SCORESERVICE']._serialized_start=573
-  _globals['_SCORESERVICE']._serialized_end=653
+  _globals['_SCOREREQUEST']._serialized_end=118
+  _globals['_APPLICANT']._serialized_start=121
+  _globals['_APPLICANT']._serialized_end=259
+  _globals['_APPLICANT_FEATURESENTRY']._serialized_start=191
+  _globals['_APPLICANT_FEATURESENTRY']._serialized_end=259
+  _globals['_VALUE']._serialized_start=261
+  _globals['_VALUE']._serialized_end=327
+  _globals['_SCORERESPONSE']._serialized_start=329
+  _globals['_SCORERESPONSE']._serialized_end=425
+  _globals['_SCORE']._serialized_start=428
+  _globals['_SCORE']._serialized_end=567
+  _globals['_REASONCODE']._serialized_start=569
+  _globals['_REASONCODE']._serialized_end=642
+  _globals['_FEATUREBREACH']._serialized_start=644
+  _globals['_FEATUREBREACH']._serialized_end=707
+  _globals['_SCORESERVICE']._serialized_start=709
+  _globals['_SCORESERVICE']._serialized_end=789
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,9 @@ class ScoreRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICANTS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    reasons: _builtins.int
+    """How many reasons to tell for each applicant, at most 10."""
     @_builtins.property
     def applicants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Applicant]:
         """At most 1,000; files go through `jointrisk node score`."""
@@ -33,10 +36,11 @@ class ScoreRequest(_message.Message):
         self,
         *,
         applicants: _abc.Iterable[Global___Applicant] | None = ...,
+        reasons: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applicants", b"applicants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applicants", b"applicants", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,6 +152,7 @@ class Score(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     BAND_FIELD_NUMBER: _builtins.int
     BREACHES_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
     pd: _builtins.float
     """Probability of default. 0 when there are breaches."""
     points: _builtins.int
@@ -157,6 +162,10 @@ class Score(_message.Message):
     def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureBreach]:
         """Rules of the feature contract that the applicant breaks: then there is no score."""
 
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReasonCode]:
+        """What speaks against the applicant, the strongest first: as many as were asked for, or fewer."""
+
     def __init__(
         self,
         *,
@@ -164,14 +173,47 @@ class Score(_message.Message):
         points: _builtins.int = ...,
         band: _builtins.str = ...,
         breaches: _abc.Iterable[Global___FeatureBreach] | None = ...,
+        reasons: _abc.Iterable[Global___ReasonCode] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "breaches", b"breaches", "pd", b"pd", "points", b"points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "breaches", b"breaches", "pd", b"pd", "points", b"points", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Score: _TypeAlias = Score  # noqa: Y015
+
+@_typing.final
+class ReasonCode(_message.Message):
+    """A group of features of the contract; see docs/reasons.md."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    EN_FIELD_NUMBER: _builtins.int
+    ZH_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    en: _builtins.str
+    """What an applicant is told, in English and in Chinese."""
+    zh: _builtins.str
+    contribution: _builtins.float
+    """What the group's features add to the log odds of default; above 0."""
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        en: _builtins.str = ...,
+        zh: _builtins.str = ...,
+        contribution: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "en", b"en", "group", b"group", "zh", b"zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReasonCode: _TypeAlias = ReasonCode  # noqa: Y015
 
 @_typing.final
 class FeatureBreach(_message.Message):
