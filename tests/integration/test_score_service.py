@@ -226,7 +226,8 @@ async def test_names_that_the_contract_does_not_have_are_refused(node: _Node) ->
 async def test_many_applicants_are_scored_at_once_but_not_any_number(node: _Node) -> None:
     """A thousand; more belong into a file."""
     answer = await node.score(*[GOOD] * MOST_APPLICANTS)
-    assert len({score.pd for score in answer.scores}) == 1
+    # Not to the last bit: the rest of a block is multiplied by other code.
+    assert np.ptp([score.pd for score in answer.scores]) < 1e-6
     with pytest.raises(TooLargeError, match="at most 1000"):
         await node.score(*[GOOD] * (MOST_APPLICANTS + 1))
     assert list((await node.score()).scores) == []
