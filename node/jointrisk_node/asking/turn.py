@@ -45,6 +45,7 @@ from jointrisk_node.membership.membership import Membership
 _IN_THIS_THREAD = 8  # A few elements take less time than they would wait for another thread.
 
 _BATCHES_AT_ONCE = 2
+_UNTIL_SENT = range(2)  # rounds of the loop: the calls hand requests to their streams, gRPC takes them from there
 
 ONLINE_AT_MOST = 64
 """Larger batches are work on files.
@@ -187,14 +188,16 @@ class Turn:
     async def _answers(
         self,
     ) -> tuple[Sequence[Element] | None, dict[str, pb.EvaluateResponse], dict[str, Missing]]:
-        # While holders compute, this node's own share is applied, and the record of a lookup gets to the disk.
         beside = len(self._batch.elements) <= ONLINE_AT_MOST
         if not beside:
             await self._note()
         calls = {name: asyncio.create_task(self._ask(name)) for name in self._roles.names if name != self._me}
         noted = asyncio.create_task(self._note() if beside else asyncio.sleep(0))
         try:
-            await asyncio.sleep(0)
+            # While holders compute, this node's own share is applied, and the record of a lookup gets to the disk: both
+            # keep this thread, so the requests are sent before.
+            for _ in _UNTIL_SENT:
+                await asyncio.sleep(0)
             own = await self._apply_own()
             done, _ = await asyncio.wait(calls.values(), return_when=asyncio.FIRST_EXCEPTION)
             await noted

@@ -93,8 +93,9 @@ class AuditJournal:
     async def append(self, event: str, /, **fields: FieldValue) -> None:
         """Write a record; it is on the disk when this returns.
 
-        The loop's own thread writes, when the loop comes to it: records that have come by then share one fsync. A
-        thread of its own would cost more than the fsync, in waiting for Python's lock.
+        The loop's own thread writes, after everything that is ready by then: what a caller is about to send has gone
+        when the disk is waited for, and all records that have come share one wait. A thread of its own would cost more
+        than that, in waiting for Python's lock.
 
         Raises:
             InvalidInputError: the event or a field breaks the form.
@@ -103,7 +104,7 @@ class AuditJournal:
         checked = self._checked(event, fields)
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._write_waiting)
+            loop.call_later(0, self._write_waiting)  # a timer comes after all that is ready, unlike `call_soon`
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((checked, done))
         await done
