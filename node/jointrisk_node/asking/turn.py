@@ -26,7 +26,7 @@ from jointrisk.listing.derive import ListingKeys, derive
 from jointrisk.listing.head import is_possible_head
 from jointrisk.oprf import group
 from jointrisk.oprf.dleq import Proof
-from jointrisk.oprf.group import Element, Randomness
+from jointrisk.oprf.group import Element, Randomness, Scalar
 from jointrisk.oprf.holder import Evaluation, evaluate_unproven
 from jointrisk.oprf.requester import Batch
 from jointrisk.oprf.threshold import BadShareError, summed
@@ -167,6 +167,7 @@ class Turn:
         self._roles: Roles = generation.roles(names)
         self._batch = batch
         self._blamed = blamed
+        self._unblinds: list[Scalar] = []
         self._nonce = desk.randomness(NONCE_LENGTH)
         self._request = self._make_request()
         self._message = request_to_message(self._request, sign_request(self._request, desk.identity))
@@ -194,11 +195,12 @@ class Turn:
         calls = {name: asyncio.create_task(self._ask(name)) for name in self._roles.names if name != self._me}
         noted = asyncio.create_task(self._note() if beside else asyncio.sleep(0))
         try:
-            # While holders compute, this node's own share is applied, and the record of a lookup gets to the disk: both
-            # keep this thread, so the requests are sent before.
+            # While holders compute, so does this node, and the record of a lookup gets to the disk: both keep this
+            # thread, so the requests are sent before.
             for _ in _UNTIL_SENT:
                 await asyncio.sleep(0)
             own = await self._apply_own()
+            self._unblinds = await self._desk.computed(len(self._batch.elements), self._batch.unblinds)
             done, _ = await asyncio.wait(calls.values(), return_when=asyncio.FIRST_EXCEPTION)
             await noted
         finally:
@@ -307,7 +309,8 @@ class Turn:
         return member is not None and verify_answer(said, answer.signature, member.identity_key)
 
     def _open(self, columns: Sequence[Sequence[Element]]) -> list[ListingKeys]:
-        return [derive(output, self._question.epoch) for output in self._batch.finalize(summed(columns))]
+        outputs = self._batch.finalize(summed(columns), self._unblinds)
+        return [derive(output, self._question.epoch) for output in outputs]
 
     # -- what is asked ---------------------------------------------------------------------------------------------
 

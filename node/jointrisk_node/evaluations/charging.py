@@ -74,12 +74,7 @@ class ChargeWriter:
 
     def _written(self, waiting: Sequence[_Waiting]) -> Sequence[Outcome | Exception]:
         try:
-            with self._book.environment.begin(write=True) as transaction:
-                outcomes = [self._tried(transaction, one.charge) for one in waiting]
-                for one, outcome in zip(waiting, outcomes, strict=True):
-                    if not isinstance(outcome, Exception):
-                        one.meanwhile()
-            return outcomes
+            return self._committed(waiting)
         except (lmdb.Error, UnavailableError) as error:
             refused = UnavailableError(
                 f"evaluations cannot be charged: {type(error).__name__}", remedy="Is the holder's disk full?"
@@ -87,6 +82,14 @@ class ChargeWriter:
             return [refused] * len(waiting)
         except Exception as error:  # noqa: BLE001 - every asker is told; nothing was written, nobody is answered
             return [error] * len(waiting)
+
+    def _committed(self, waiting: Sequence[_Waiting]) -> list[Outcome | Exception]:
+        with self._book.environment.begin(write=True) as transaction:
+            outcomes = [self._tried(transaction, one.charge) for one in waiting]
+            for one, outcome in zip(waiting, outcomes, strict=True):
+                if not isinstance(outcome, Exception):
+                    one.meanwhile()
+        return outcomes
 
     def _tried(self, transaction: lmdb.Transaction, charge: Charge) -> Outcome | Exception:
         try:

@@ -1,9 +1,9 @@
 """Multiplying with the share, so that a book that is screened never keeps an application waiting.
 
-Requests of up to `ONLINE_AT_MOST` elements are *online*, all others *bulk*. Online requests are computed while the loop's
-thread waits for their charges to be on the disk: those of a person or two by one thread, larger ones by another, so that
-nobody waits behind more than other single persons. Bulk requests wait in a bounded queue for threads on all cores but
-one; each is computed in slices, and before each slice the thread gives way to online work and looks whether anybody
+Requests of up to `ONLINE_AT_MOST` elements are *online*, all others *bulk*. Online requests are computed while the
+loop's thread waits for their charges to be on the disk: those of a person or two by one thread, larger ones by another,
+so that a person waits behind other single persons only. Bulk requests wait in a bounded queue for threads on all cores
+but one; each is computed in slices, and before each slice the thread gives way to online work and looks whether anybody
 still waits for the result. libsodium computes without Python's lock, so that a slice keeps the others out for
 microseconds only.
 """
