@@ -36,10 +36,10 @@ def stream(node: EvaluationNode, holder: str = "bee") -> Conversation:
     return found
 
 
-async def test_a_lookup_is_sent_before_the_askers_disk_and_answered_after_it(
+async def test_a_lookup_is_sent_before_the_askers_disk_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The holder computes while the asker's record gets to the disk; keys are there when it is on it, not before."""
+    """The holder computes while the asker's record gets to the disk: over a new stream, and over an open one."""
     happened: list[str] = []
     taken, write_all = Conversation._taken, AuditJournal._write_all
 
@@ -61,7 +61,25 @@ async def test_a_lookup_is_sent_before_the_askers_disk_and_answered_after_it(
         stream(made.nodes["ant"]).drop()
         await asyncio.wait({stream(made.nodes["ant"])._reading}, timeout=10)
         await made.ask_soon()
-        assert happened[:2] == ["sent", "evaluation.asked"]
+        await made.ask()
+        assert happened[:2] == happened[-2:] == ["sent", "evaluation.asked"]
+
+
+async def test_without_a_record_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asker's disk is full: what the holder has answered meanwhile is not given out."""
+
+    def full(*_: object) -> None:
+        raise UnavailableError("the audit journal cannot be written")
+
+    async with arena(tmp_path) as made:
+        made.start("ant")
+        bee = await made.serve("bee")
+        await made.ask()
+        with monkeypatch.context() as patched:
+            patched.setattr(AuditJournal, "_write_all", full)
+            with pytest.raises(UnavailableError, match="cannot be written"):
+                await made.ask()
+        assert len(bee.records("evaluation.answered")) == 2
 
 
 async def test_a_refusal_does_not_end_the_stream(tmp_path: Path) -> None:
