@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -106,11 +107,16 @@ def check_entry(entry: AuditEntry) -> None:
         _check_field(name, value)
 
 
-def _check_field(name: str, value: object) -> None:
+@lru_cache(maxsize=4096)  # the same few names come again and again
+def _check_name(name: str) -> None:
     if not _FIELD.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise InvalidInputError("expected an audit field's name in lower case letters, digits and underscores")
     if is_sensitive(name):
         raise InvalidInputError(f"expected no sensitive field in an audit record, got {name}")
+
+
+def _check_field(name: str, value: object) -> None:
+    _check_name(name)
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT:
             raise InvalidInputError(f"{name}: expected at most {LONGEST_TEXT} characters, got {len(value)}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from asking_arena import CONSENT, arena
 from evaluation_federation import EPOCH, EvaluationNode, persons
+from jointrisk.audit import AuditEntry
 from jointrisk.errors import InvalidInputError, QuotaError, UnauthenticatedError, UnavailableError
 from jointrisk.evaluation import EvaluationRequest, Purpose
 from jointrisk.federation.certificates import Identity
@@ -18,6 +19,7 @@ from jointrisk.rpc.guard import Context
 from jointrisk.rpc.v1 import evaluation_pb2 as pb
 from jointrisk_node.asking.conversation import Conversation
 from jointrisk_node.asking.settings import AskingSettings
+from jointrisk_node.audit_journal import AuditJournal
 from jointrisk_node.evaluations.desk import Answered, EvaluationDesk
 from jointrisk_node.evaluations.service import EvaluationServicer
 from jointrisk_node.evaluations.settings import HolderSettings
@@ -32,6 +34,52 @@ def stream(node: EvaluationNode, holder: str = "bee") -> Conversation:
     found = node.channels._lines[holder].spoken
     assert found is not None
     return found
+
+
+async def test_a_lookup_is_sent_before_the_askers_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder computes while the asker's record gets to the disk: over a new stream, and over an open one."""
+    happened: list[str] = []
+    taken, write_all = Conversation._taken, AuditJournal._write_all
+
+    async def noted(self: Conversation) -> AsyncIterator[pb.EvaluateRequest]:
+        async for request in taken(self):
+            happened.append("sent")
+            yield request
+
+    def written(self: AuditJournal, entries: Sequence[AuditEntry]) -> None:
+        write_all(self, entries)
+        happened.extend(entry.event for entry in entries)
+
+    async with arena(tmp_path) as made:
+        made.start("ant")
+        await made.serve("bee")
+        await made.ask()
+        monkeypatch.setattr(Conversation, "_taken", noted)
+        monkeypatch.setattr(AuditJournal, "_write_all", written)
+        stream(made.nodes["ant"]).drop()
+        await asyncio.wait({stream(made.nodes["ant"])._reading}, timeout=10)
+        await made.ask_soon()
+        await made.ask()
+        assert happened[:2] == happened[-2:] == ["sent", "evaluation.asked"]
+
+
+async def test_without_a_record_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asker's disk is full: what the holder has answered meanwhile is not given out."""
+
+    def full(*_: object) -> None:
+        raise UnavailableError("the audit journal cannot be written")
+
+    async with arena(tmp_path) as made:
+        made.start("ant")
+        bee = await made.serve("bee")
+        await made.ask()
+        with monkeypatch.context() as patched:
+            patched.setattr(AuditJournal, "_write_all", full)
+            with pytest.raises(UnavailableError, match="cannot be written"):
+                await made.ask()
+        assert len(bee.records("evaluation.answered")) == 2
 
 
 async def test_a_refusal_does_not_end_the_stream(tmp_path: Path) -> None:

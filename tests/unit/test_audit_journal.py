@@ -114,6 +114,19 @@ async def test_a_field_that_breaks_the_form_is_refused_at_once(made: JournalAtTe
     assert made.journal.drain() == 1
 
 
+async def test_a_record_that_breaks_the_form_keeps_no_other_from_the_disk(made: JournalAtTest) -> None:
+    """Records that come together are written together; one of them is refused, and its writer alone is told."""
+    told = await asyncio.gather(
+        made.journal.append("evaluation.asked", count=1),
+        made.journal.append("evaluation.asked", witness="00"),
+        made.journal.append("evaluation.asked", count=2),
+        return_exceptions=True,
+    )
+    assert (told[0], type(told[1]), told[2]) == (None, InvalidInputError, None)
+    made.journal.drain()
+    assert made.counts() == [1, 2]
+
+
 def test_stopping_moves_what_waits(tmp_path: Path, made: JournalAtTest) -> None:
     """After an orderly end the audit log has everything, and nobody but the owner may read the journal's files."""
     made.journal.write("evaluation.asked", count=1)

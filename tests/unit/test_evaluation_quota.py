@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -201,6 +201,24 @@ async def test_requests_that_come_together_are_charged_one_after_the_other(made:
     assert outcomes[:5] == [Outcome.CHARGED] + [Outcome.REPEATED] * 4
     assert outcomes[5:7] == [Outcome.CHARGED] * 2
     assert all(isinstance(one, QuotaError) for one in outcomes[7:])
+    assert made.book.account("cat", 1).charged == 8
+
+
+async def test_work_begins_before_the_disk_and_only_on_what_may_be_charged(made: BookAtTest) -> None:
+    """Whoever is refused costs no computing; for all others it is under way before anything is committed."""
+    writer, began = ChargeWriter(made.book, lambda: NOW), list[tuple[str, int]]()
+
+    def begins(what: str) -> Callable[[], None]:
+        return lambda: began.append((what, made.book.account("cat", 1).charged))
+
+    outcomes = await asyncio.gather(
+        writer.charge(charge_of(8, ident=1), begins("charged")),
+        writer.charge(charge_of(8, ident=1), begins("repeated")),
+        writer.charge(charge_of(8, ident=2, elements=2), begins("refused")),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in outcomes] == [Outcome, Outcome, QuotaError]
+    assert began == [("charged", 0), ("repeated", 0)]
     assert made.book.account("cat", 1).charged == 8
 
 

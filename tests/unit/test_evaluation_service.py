@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -47,6 +48,7 @@ from jointrisk.rpc.v1 import holder_operator_pb2_grpc
 from jointrisk.rpc.v1.evaluation_pb2_grpc import EvaluationServiceStub
 from jointrisk.serving import prepare_socket
 from jointrisk_node.evaluations.charges import ChargeBook
+from jointrisk_node.evaluations.charging import ChargeWriter
 from jointrisk_node.evaluations.computing import Evaluator, Places
 from jointrisk_node.evaluations.desk import EvaluationDesk
 from jointrisk_node.evaluations.operator_service import HolderOperatorService
@@ -310,6 +312,50 @@ async def test_nothing_is_given_out_that_could_not_be_charged(
                     await served.ask(request_of(batch_of(number)))
         await served.ask(request_of())
         assert len(served.node.records("evaluation.answered")) == 1
+
+
+async def test_an_answer_that_is_computed_waits_for_its_charge(
+    tmp_path: Path, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation begins before the commit; when that fails, it is not given out, and nobody is charged."""
+    begun: list[object] = []
+    plain = Evaluator.online
+
+    def noted(self: Evaluator, *args: Any) -> Any:
+        begun.append(plain(self, *args))
+        return begun[-1]
+
+    def fails(self: ChargeWriter, waiting: Any) -> Any:
+        with self._book.environment.begin(write=True) as transaction:
+            for one in waiting:
+                self._tried(transaction, one.charge)
+                one.meanwhile()
+            transaction.abort()
+            raise lmdb.DiskError("no space")
+
+    monkeypatch.setattr(Evaluator, "online", noted)
+    async with serving(tmp_path, clock) as served:
+        with monkeypatch.context() as patched:
+            patched.setattr(ChargeWriter, "_committed", fails)
+            with pytest.raises(UnavailableError, match="cannot be charged"):
+                await served.ask(request_of())
+        assert len(begun) == 1
+        assert served.node.records("evaluation.answered") == []
+
+
+async def test_a_person_waits_behind_no_larger_online_request(served: Served) -> None:
+    """Sixty-four elements are being computed; one element is answered meanwhile."""
+    evaluator, ends = Evaluator(), threading.Event()
+    (held,) = served.node.shares.all()
+    try:
+        larger = evaluator.online(held, [1, 2], batch_of(64).elements, lambda _: ends.wait(30))
+        smaller = evaluator.online(held, [1, 2], batch_of(1).elements, lambda one: len(one.elements))
+        assert await asyncio.wait_for(smaller.result(), 20) == 1
+        ends.set()
+        assert await asyncio.wait_for(larger.result(), 20)
+    finally:
+        ends.set()
+        evaluator.close()
 
 
 async def test_online_requests_overtake_bulk(served: Served) -> None:

@@ -226,6 +226,13 @@ def test_the_order_of_a_batch_is_kept(count: int, monkeypatch: pytest.MonkeyPatc
         assert key.quorum((2, 3)).combine(batch, key.answers((2, 3), batch)) == outputs
 
 
+def test_blinds_that_are_inverted_early_give_the_same_outputs() -> None:
+    """An asker inverts them while it waits for answers."""
+    batch = blind([b"one", b"two", b"three"], os.urandom)
+    evaluated = evaluate_unproven(group.scalar_of(7), batch.elements)
+    assert batch.finalize(evaluated, batch.unblinds()) == batch.finalize(evaluated)
+
+
 def test_finalize_wants_one_element_for_each_input() -> None:
     """Fewer or more are refused."""
     batch = blind([b"one", b"two"], os.urandom)

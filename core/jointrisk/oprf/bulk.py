@@ -50,8 +50,7 @@ def in_chunks(work: Callable[[Sequence[_Item]], _Result], items: Sequence[_Item]
         work: called with each chunk, which is not empty. Its first error ends the whole.
         items: what to work on.
     """
-    cores = _cores()
-    if cores == 1 or len(items) < _SMALL:
+    if len(items) < _SMALL or (cores := _cores()) == 1:
         return [work(items)] if items else []
     size = -(-len(items) // (cores * _CHUNKS_PER_CORE))
     chunks = [items[begin : begin + size] for begin in range(0, len(items), size)]

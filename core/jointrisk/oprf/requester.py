@@ -27,19 +27,24 @@ class Batch:
     blinds: tuple[Scalar, ...] = field(repr=False)
     suite: Suite = field(default=VOPRF, repr=False)
 
-    def finalize(self, evaluated: Sequence[Element]) -> list[bytes]:
+    def unblinds(self) -> list[Scalar]:
+        """Return what takes each blind off again. It needs no answer: it can be computed before one is there."""
+        return invert_all(self.blinds)
+
+    def finalize(self, evaluated: Sequence[Element], unblinds: Sequence[Scalar] | None = None) -> list[bytes]:
         """Return the output for each input, 64 bytes each (Finalize). Nothing is verified here.
 
         Args:
             evaluated: the blinded elements multiplied with the whole key, in the batch's order. Answers with proofs
                 go to `jointrisk.oprf.threshold.Quorum.combine` instead, which verifies them first.
+            unblinds: of `unblinds`, where that was called before.
 
         Raises:
             InvalidInputError: there are not as many as inputs, or one is not an element or the identity.
         """
         if len(evaluated) != len(self.inputs):
             raise InvalidInputError(f"expected {len(self.inputs)} evaluated elements, got {len(evaluated)}")
-        rows = list(zip(self.inputs, invert_all(self.blinds), evaluated, strict=True))
+        rows = list(zip(self.inputs, unblinds or self.unblinds(), evaluated, strict=True))
         return map_items(self._output, rows)
 
     def _output(self, row: tuple[bytes, Scalar, Element]) -> bytes:

@@ -285,7 +285,7 @@ def storable(fields: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
 
 def _storable(value: FieldValue) -> FieldValue:
     """Cut text to what fits, and replace what UTF-8 cannot carry."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (value.isascii() and len(value) <= audit.LONGEST_TEXT):
         return value
     text = value.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= audit.LONGEST_TEXT else text[: audit.LONGEST_TEXT - 1] + "…"

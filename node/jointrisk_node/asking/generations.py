@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import structlog
 
@@ -37,7 +38,7 @@ class Roles:
     own: Scalar | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
     """A generation.
 
@@ -52,7 +53,7 @@ class Generation:
     share: Scalar | None = field(repr=False)
     _ready: dict[tuple[str, ...], Roles] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def indices(self) -> dict[str, int]:
         """Each holder's index."""
         return {name: index for index, (name, _) in enumerate(self.key.holders, 1)}

@@ -26,7 +26,7 @@ from jointrisk.listing.derive import ListingKeys, derive
 from jointrisk.listing.head import is_possible_head
 from jointrisk.oprf import group
 from jointrisk.oprf.dleq import Proof
-from jointrisk.oprf.group import Element, Randomness
+from jointrisk.oprf.group import Element, Randomness, Scalar
 from jointrisk.oprf.holder import Evaluation, evaluate_unproven
 from jointrisk.oprf.requester import Batch
 from jointrisk.oprf.threshold import BadShareError, summed
@@ -45,6 +45,7 @@ from jointrisk_node.membership.membership import Membership
 _IN_THIS_THREAD = 8  # A few elements take less time than they would wait for another thread.
 
 _BATCHES_AT_ONCE = 2
+_UNTIL_SENT = range(2)  # rounds of the loop: the calls hand requests to their streams, gRPC takes them from there
 
 ONLINE_AT_MOST = 64
 """Larger batches are work on files.
@@ -166,6 +167,7 @@ class Turn:
         self._roles: Roles = generation.roles(names)
         self._batch = batch
         self._blamed = blamed
+        self._unblinds: list[Scalar] = []
         self._nonce = desk.randomness(NONCE_LENGTH)
         self._request = self._make_request()
         self._message = request_to_message(self._request, sign_request(self._request, desk.identity))
@@ -187,15 +189,18 @@ class Turn:
     async def _answers(
         self,
     ) -> tuple[Sequence[Element] | None, dict[str, pb.EvaluateResponse], dict[str, Missing]]:
-        # While holders compute, this node's own share is applied, and the record of a lookup gets to the disk.
         beside = len(self._batch.elements) <= ONLINE_AT_MOST
         if not beside:
             await self._note()
         calls = {name: asyncio.create_task(self._ask(name)) for name in self._roles.names if name != self._me}
         noted = asyncio.create_task(self._note() if beside else asyncio.sleep(0))
         try:
-            await asyncio.sleep(0)
+            # While holders compute, so does this node, and the record of a lookup gets to the disk: both keep this
+            # thread, so the requests are sent before.
+            for _ in _UNTIL_SENT:
+                await asyncio.sleep(0)
             own = await self._apply_own()
+            self._unblinds = await self._desk.computed(len(self._batch.elements), self._batch.unblinds)
             done, _ = await asyncio.wait(calls.values(), return_when=asyncio.FIRST_EXCEPTION)
             await noted
         finally:
@@ -304,7 +309,8 @@ class Turn:
         return member is not None and verify_answer(said, answer.signature, member.identity_key)
 
     def _open(self, columns: Sequence[Sequence[Element]]) -> list[ListingKeys]:
-        return [derive(output, self._question.epoch) for output in self._batch.finalize(summed(columns))]
+        outputs = self._batch.finalize(summed(columns), self._unblinds)
+        return [derive(output, self._question.epoch) for output in outputs]
 
     # -- what is asked ---------------------------------------------------------------------------------------------
 

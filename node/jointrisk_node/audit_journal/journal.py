@@ -7,13 +7,13 @@ from contextlib import suppress
 from datetime import UTC
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import lmdb
 
 from jointrisk.audit import AuditEntry, FieldValue, check_entry
 from jointrisk.clock import Clock, utc_now
-from jointrisk.errors import CorruptError, JointriskError, UnavailableError
+from jointrisk.errors import CorruptError, InvalidInputError, JointriskError, UnavailableError
 from jointrisk.store.audit_log import storable
 from jointrisk_node.attempts import attempt
 from jointrisk_node.audit_journal.ledger import JournalLedger, JournalRecord
@@ -25,7 +25,12 @@ _MAP_SIZE = 16 << 30  # of addresses; the file grows as it is needed: a day of 1
 _MOST_DATABASES = 16
 _NUMBER_LENGTH = 8
 _FILE_MODE = 0o600
-_Waiting = tuple[AuditEntry, "asyncio.Future[None]"]
+
+
+class _Waiting(NamedTuple):
+    event: str
+    fields: Mapping[str, FieldValue]
+    done: "asyncio.Future[None]"
 
 
 class AuditJournal:
@@ -93,35 +98,39 @@ class AuditJournal:
     async def append(self, event: str, /, **fields: FieldValue) -> None:
         """Write a record; it is on the disk when this returns.
 
-        The loop's own thread writes, when the loop comes to it: records that have come by then share one fsync. A
-        thread of its own would cost more than the fsync, in waiting for Python's lock.
+        The loop's own thread writes, after everything that is ready by then: what a caller is about to send has gone
+        when the disk is waited for, and all records that have come share one wait. A thread of its own would cost more
+        than that, in waiting for Python's lock.
 
         Raises:
             InvalidInputError: the event or a field breaks the form.
             UnavailableError: the environment is full, because nothing has been moved for long.
         """
-        checked = self._checked(event, fields)
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._write_waiting)
+            loop.call_later(0, self._write_waiting)  # a timer comes after all that is ready, unlike `call_soon`
         done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((checked, done))
+        self._waiting.append(_Waiting(event, fields, done))
         await done
 
     def _write_waiting(self) -> None:
-        batch, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        sound = [(entry, one.done) for one in waiting if (entry := self._sound(one)) is not None]
         failure: UnavailableError | None = None
         try:
-            self._write_all([entry for entry, _ in batch])
+            self._write_all([entry for entry, _ in sound])
         except UnavailableError as error:
             failure = error
-        for _, done in batch:
-            if done.done():  # who waited has been cancelled; the record stays
-                continue
-            if failure is None:
-                done.set_result(None)
-            else:
-                done.set_exception(failure)
+        for _, done in sound:
+            _end(done, failure)
+
+    def _sound(self, one: _Waiting) -> AuditEntry | None:
+        """Return what is to be written; None when who waits has been told that it breaks the form."""
+        try:
+            return self._checked(one.event, one.fields)
+        except InvalidInputError as error:
+            _end(one.done, error)
+            return None
 
     def _write_all(self, entries: Sequence[AuditEntry]) -> None:
         try:
@@ -180,6 +189,15 @@ class AuditJournal:
             found = cursor.first()
             while found and int.from_bytes(cursor.key()) <= number:
                 found = cursor.delete()
+
+
+def _end(done: "asyncio.Future[None]", failure: JointriskError | None) -> None:
+    if done.done():  # who waited has been cancelled; the record stays
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)
 
 
 def _read(key: bytes, value: bytes) -> JournalRecord:

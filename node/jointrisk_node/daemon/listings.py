@@ -5,6 +5,7 @@ import os
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jointrisk.masterkey import MasterKey
@@ -109,7 +110,7 @@ class ListingParts:
         )
         self._callers = Callers(membership)
         self._shares = HeldShares(shared.generations, membership.member_id)
-        self._book = ChargeBook(self.journal, lambda name: Allowance.of(settings.holder.granted(name)))
+        self._book = ChargeBook(self.journal, cache(lambda name: Allowance.of(settings.holder.granted(name))))
         self._evaluator = Evaluator()
         self.evaluations = EvaluationDesk(
             holder=membership.member_id,

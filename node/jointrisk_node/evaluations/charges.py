@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from typing import Final
@@ -52,7 +53,7 @@ class Outcome(StrEnum):
     FREE = "free"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Charge:
     """A request as it is charged.
 
@@ -66,25 +67,25 @@ class Charge:
     digest: bytes
     number: int
 
-    @property
+    @cached_property
     def binding_key(self) -> bytes:
         """Under what its id is bound: the id is the asker's own."""
         return _member(self.request.asker) + self.request.request_id
 
-    @property
+    @cached_property
     def batch_key(self) -> bytes:
         """Under what its elements are paid for."""
         one = self.request
         said = (_member(one.asker), _NUMBER.pack(one.epoch), one.purpose.encode(), sha256(one.elements).digest())
         return sha256(b"\0".join(said)).digest()
 
-    @property
+    @cached_property
     def quorum_digest(self) -> bytes:
         """What tells apart quorums of all generations."""
         one = self.request
         return sha256(_NUMBER.pack(one.generation) + b"".join(map(_member, one.quorum))).digest()
 
-    @property
+    @cached_property
     def account_key(self) -> bytes:
         """Under what the asker's account of the epoch is kept."""
         return _account_key(self.request.asker, self.request.epoch)

@@ -1,10 +1,11 @@
 """Multiplying with the share, so that a book that is screened never keeps an application waiting.
 
-Requests of up to `ONLINE_AT_MOST` elements are *online*, all others *bulk*. One or two elements are computed at once,
-in the event loop's own thread: handing them over would cost as much. Other online requests have a thread of their own.
-Bulk requests wait in a bounded queue for threads on all cores but one; each is computed in slices, and before each
-slice the thread gives way to online work and looks whether anybody still waits for the result. libsodium computes
-without Python's lock, so that a slice keeps the others out for microseconds only.
+Requests of up to `ONLINE_AT_MOST` elements are *online*, all others *bulk*. Online requests are computed while the
+loop's thread waits for their charges to be on the disk: those of a person or two by one thread, larger ones by another,
+so that a person waits behind other single persons only. Bulk requests wait in a bounded queue for threads on all cores
+but one; each is computed in slices, and before each slice the thread gives way to online work and looks whether anybody
+still waits for the result. libsodium computes without Python's lock, so that a slice keeps the others out for
+microseconds only.
 """
 
 import asyncio
@@ -14,10 +15,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from jointrisk.errors import DeadlineError, UnavailableError
 from jointrisk.oprf.group import Randomness
@@ -40,7 +41,7 @@ ONLINE_OF_ONE: Final = 32
 ONLINE_OF_ALL: Final = 256
 """Online requests of all askers at the same time."""
 
-_AT_ONCE: Final = 2  # elements that are computed in the event loop's thread: 0.4 ms for one, 0.6 ms for two
+_FEW: Final = 2  # elements: a person or two, 0.4 to 0.6 ms
 _SLICE: Final = 16  # elements; a millisecond
 _GIVES_WAY: Final = 0.005  # seconds; then a slice is computed all the same, so that bulk goes on
 _SWITCH_SECONDS: Final = 0.0005  # in place of 5 ms, which an online request would wait for each time it wants the lock
@@ -133,25 +134,33 @@ class Evaluator:
         self._randomness = randomness
         threads = bulk_threads or max(1, len(os.sched_getaffinity(0)) - 1)
         self._bulk = background_threads(threads, "evaluation-bulk")
+        self._few = ThreadPoolExecutor(1, thread_name_prefix="evaluation-few")
         self._online = ThreadPoolExecutor(1, thread_name_prefix="evaluation-online")
         self.online_places = Places(ONLINE_OF_ALL, ONLINE_OF_ONE)
         self.bulk_places = Places(WAITING_AT_MOST, WAITING_OF_ONE)
 
     def close(self) -> None:
         """End the threads; what waits is not computed."""
-        for pool in (self._bulk, self._online):
+        for pool in (self._bulk, self._online, self._few):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def online(self, held: Held, quorum: Sequence[int], blinded: Sequence[bytes]) -> Evaluation:
-        """Answer an online request.
+    def online(
+        self, held: Held, quorum: Sequence[int], blinded: Sequence[bytes], then: Callable[[Evaluation], _Result]
+    ) -> "Begun[_Result]":
+        """Begin to answer an online request.
 
-        Raises:
-            InvalidInputError: an element is not valid.
+        Args:
+            held: the share.
+            quorum: the indices of all that are asked.
+            blinded: the elements; one that is not valid is an InvalidInputError of the result.
+            then: what else there is to compute, such as a signature.
         """
-        work = partial(evaluate_share, held.share, held.index, quorum, blinded, self._randomness, _in_one)
-        if len(blinded) <= _AT_ONCE:
-            return work()
-        return await _until_nobody_waits(self._online, work, threading.Event())
+        pool = self._few if len(blinded) <= _FEW else self._online
+
+        def work() -> _Result:
+            return then(evaluate_share(held.share, held.index, quorum, blinded, self._randomness, _in_one))
+
+        return Begun(pool.submit(work))
 
     async def bulk(
         self, held: Held, quorum: Sequence[int], blinded: Sequence[bytes], time_left: float | None
@@ -178,6 +187,22 @@ class Evaluator:
 
         work = partial(evaluate_share, held.share, held.index, quorum, blinded, self._randomness, _Slices(check))
         return await _until_nobody_waits(self._bulk, work, gone)
+
+
+class Begun(Generic[_Result]):
+    """What a thread computes.
+
+    Args:
+        future: of the thread.
+    """
+
+    def __init__(self, future: Future[_Result]) -> None:
+        self._future = future
+
+    async def result(self) -> _Result:
+        """Return it, or raise what its computation raised."""
+        # Mostly it is there: then the loop needs no word from the thread.
+        return self._future.result() if self._future.done() else await asyncio.wrap_future(self._future)
 
 
 class _Slices:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Protocol
 
@@ -25,7 +26,7 @@ from jointrisk_node.evaluations.callers import Callers
 from jointrisk_node.evaluations.charges import Charge, ChargeBook, microseconds
 from jointrisk_node.evaluations.charging import ChargeWriter
 from jointrisk_node.evaluations.checks import check_quorum, check_shape, check_signature, no_share
-from jointrisk_node.evaluations.computing import ONLINE_AT_MOST, Evaluator
+from jointrisk_node.evaluations.computing import ONLINE_AT_MOST, Begun, Evaluator
 from jointrisk_node.evaluations.quota import PERIODS
 from jointrisk_node.evaluations.shares import Held, HeldShares
 
@@ -212,18 +213,15 @@ class EvaluationDesk:
 
     async def _online(self, checked: _Checked) -> tuple[EvaluationAnswer, bytes]:
         """Evaluate while the charge is being written; the answer leaves only when it is."""
-        places = self._evaluator.online_places
+        places, begun = self._evaluator.online_places, list[Begun[tuple[EvaluationAnswer, bytes]]]()
+
+        def begin() -> None:
+            signed = partial(self._signed, checked)
+            begun.append(self._evaluator.online(checked.held, checked.quorum, checked.blinded, signed))
+
         with places.place(checked.charge.request.asker), self._evaluator.precedence.online():
-            charged = self._writer.charge(checked.charge)
-            try:
-                evaluation = await self._evaluator.online(checked.held, checked.quorum, checked.blinded)
-                answer = self._signed(checked, evaluation)
-            except JointriskError:
-                with suppress(JointriskError):
-                    await charged
-                raise
-            await charged
-            return answer
+            await self._writer.charge(checked.charge, begin)
+            return await begun[0].result()
 
     async def _bulk(self, checked: _Checked, time_left: float | None) -> tuple[EvaluationAnswer, bytes]:
         with self._evaluator.bulk_places.place(checked.charge.request.asker):

@@ -164,16 +164,18 @@ def _signal(
     live: Sequence[_Said], expired: int, failed: Counter[tuple[int, Unopened]], own: frozenset[bytes], today: date
 ) -> Signal:
     statements = _statements(live)
-    lenders = Lenders((said.record, said.label) for said in live)
     everything = [(said.record, said.label) for said in live]
+    lenders = Lenders(everything)
+    exposure = _exposure(statements, lenders, frozenset(), today)
+    says_something = not own.isdisjoint(said.label.pseudonym for said in live)
     return Signal(
         listings=tuple(sorted((_listing(one, own) for one in statements), key=_newest_first)),
         unopened=tuple((epoch, reason, count) for (epoch, reason), count in sorted(failed.items())),
         expired=expired,
         lenders=lenders.count(everything),
         other_lenders=lenders.count(everything, without=own),
-        exposure=_exposure(statements, lenders, frozenset(), today),
-        elsewhere=_exposure(statements, lenders, own, today),
+        exposure=exposure,
+        elsewhere=_exposure(statements, lenders, own, today) if says_something else exposure,
     )
 
 
@@ -237,6 +239,8 @@ def _exposure(statements: Iterable[_Statement], lenders: Lenders, own: frozenset
     counted = list(statements)
     loans = [one for one in counted if one.label.category is Category.ACTIVE_LOAN]
     asked = [one for one in counted if one.label.category is Category.APPLICATION]
+    if not loans and not asked:
+        return _NO_EXPOSURE
     applications = []
     for days in APPLICATION_DAYS:
         # A lender east of here can be a day ahead: what was listed "tomorrow" counts as well.
@@ -252,6 +256,8 @@ def _behind(statements: Iterable[_Statement], lenders: Lenders, own: frozenset[b
 def _number(statements: Iterable[_Statement], own: frozenset[bytes]) -> int:
     return sum(one.label.pseudonym not in own for one in statements)
 
+
+_NO_EXPOSURE: Final = Exposure(0, 0, tuple(Applications(days, 0, 0) for days in APPLICATION_DAYS))
 
 NOTHING: Final = compose((), (), date(2000, 1, 1))
 """What is said about a person without an entry."""
