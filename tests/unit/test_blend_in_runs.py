@@ -15,7 +15,7 @@ from jointrisk.learning.scoring import NetworkScorer, forest_of, networks_of
 from jointrisk.learning.tasks import Assignment, load_task, task_settings
 from jointrisk_coordinator.runs.settings import RunSettings
 from rounds_in_one_process import OneProcess, Spoil
-from three_books import BOOKS, CONTRACT, LENDERS, Killed
+from three_books import BOOKS, CONTRACT, LENDERS, Killed, book
 
 SMALL: dict[str, Any] = {
     "architecture": "blend",
@@ -103,6 +103,22 @@ def test_secure_sums_give_the_same_trees_and_nearly_the_same_weights(whole: Chec
     assert np.abs(arrays["weights"]["weights"] - others["weights"]["weights"]).max() <= 1 / blend.STEPS
     stages = [commit["stage"] for commit in course.pipe.commits]
     assert list(dict.fromkeys(stages)) == list(whole.done)
+
+
+@pytest.mark.parametrize("left_in", ["trial.on", "trees", "mlp.all"])
+def test_a_run_goes_on_when_a_member_leaves_between_stages(tmp_path: Path, left_in: str) -> None:
+    """Nothing that the others are asked then is what they answered with the one that left."""
+    names, course = ("alder", "birch", "cedar", "doyen"), list[OneProcess]()
+
+    def spoil(member: str, _asked: dict[str, Any]) -> str | None:
+        done = course[0].pipe.commits
+        return "gone" if member == "birch" and done and done[-1]["stage"] == left_in else None
+
+    books = BOOKS | {"doyen": book(seed=9)}
+    course.append(OneProcess(tmp_path, settings(), spoil, names, CONTRACT, books, secure=True))
+    kept = course[0].loop.run(course[0].beginning())
+    assert list(kept.done)[-1] == "trees.all"
+    assert any("birch" not in commit["members"] for commit in course[0].pipe.commits)
 
 
 def test_a_worker_killed_anywhere_ends_with_the_same_model(whole: Checkpoint, tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ class DefaultModel:
         if stages.architecture_of(stage) == "trees":
             return record(trees.initial_arrays(_terms(settings, contract, run_seed, prepared, stage)))
         plan = load_architecture(stages.architecture_of(stage)).plan(settings)
-        return record(plan.initial_arrays(Prepared.from_payload(prepared).encoding.width, run_seed))
+        width = Prepared.from_payload(prepared).encoding.width
+        return record(plan.initial_arrays(width, stages.seed_of(settings, stage, run_seed)))
 
     def growth(
         self,

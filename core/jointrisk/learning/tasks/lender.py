@@ -129,13 +129,15 @@ class Lender:
         ensemble, rows = self._ensemble(asked.stage, asked.arrays, asked.prepared), self._rows(asked.stage)
         seed = (self._run_seed, asked.number, self._number)
         turn = fitting.Turn(number=asked.number, rounds=asked.planned, seed=seed, proximal=asked.proximal)
-        # The moments of another stage are none of this one's.
-        kept = context.state.array_records.get(_MOMENTS, ArrayRecord()) if asked.number > 1 else ArrayRecord()
+        # Those of another stage, from which a member was away since, are none of this one's.
+        moments_of = f"{_MOMENTS}/{asked.stage}"
+        kept = context.state.array_records.get(moments_of, ArrayRecord())
         part = fitting.Part(asked.prepared.encoding, rows.features, rows.labels)
         offset = self._offset(asked.stage, asked.prepared) if asked.shifts else 0.0
         recipe = recipe_of(self._settings, stages.architecture_of(asked.stage), offset)
         loss, moments = fitting.train(ensemble, part, recipe, turn, arrays_of(kept))
-        context.state[_MOMENTS] = record(moments)
+        context.state.clear()
+        context.state[moments_of] = record(moments)
         metrics = MetricRecord({WEIGHT: len(part), "train_loss": loss})
         return Message(RecordDict({"arrays": record(ensemble.arrays()), "metrics": metrics}), reply_to=message)
 
@@ -143,7 +145,7 @@ class Lender:
         """Return what answers for a level of a tree."""
 
         def answer(message: Message, context: Context) -> Message:
-            context.state.pop(_MOMENTS, None)  # of networks, whose stage is over
+            context.state.clear()  # moments of networks, whose stage is over
             asked = _Asked.of(message, self._settings)
             sums = self._trees(asked.stage, asked.prepared).level(kind, asked.arrays)
             return reply(message, sums, len(self._rows(asked.stage).labels))

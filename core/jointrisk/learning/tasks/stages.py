@@ -9,6 +9,7 @@
 Everything follows from the settings and from what the stages before came to.
 """
 
+import hashlib
 import math
 from typing import Final
 
@@ -56,6 +57,17 @@ def architecture_of(stage: str) -> str:
 def uses_all_rows(stage: str) -> bool:
     """Tell whether a stage trains on the held-out rows too."""
     return stage.endswith(_AGAIN)
+
+
+def seed_of(settings: DefaultModelSettings, stage: str, run_seed: int) -> int:
+    """Return what the first weights of a stage's networks derive from: no two stages of a run begin alike.
+
+    A member answers what it was asked about arrays for one set of members. If a stage began with the arrays of an
+    earlier one, nobody could have left in between.
+    """
+    if stage in settings.parts:
+        return run_seed
+    return int.from_bytes(hashlib.sha256(f"{run_seed}/{stage}".encode()).digest()[:8], "big") >> 1
 
 
 def picked(settings: DefaultModelSettings, done: Done) -> dict[str, ArrayRecord]:
