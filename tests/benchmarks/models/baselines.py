@@ -1,12 +1,12 @@
-"""What shared models are measured by: LightGBM, XGBoost and logistic regression on all rows in one place, LightGBM alone.
+"""What shared models are measured by: LightGBM, XGBoost, logistic regression on all rows in one place; LightGBM alone.
 
 Grids, early stopping on inner rows, and a last fit on all rows a tenth longer. Nothing here sees a test row.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import lightgbm
 import numpy as np
@@ -20,7 +20,6 @@ from jointrisk.learning.tasks import MemberData
 
 Scores = NDArray[np.float64]
 Rows = NDArray[np.float32]
-LogOdds = Callable[[Rows], Scores]
 Parameters = Mapping[str, Any]
 
 INNER_SEED: Final = 8
@@ -61,21 +60,33 @@ SMALL_GRID: Final = (
 )
 
 
+class Model(Protocol):
+    """What scores rows."""
+
+    def log_odds(self, rows: Rows, /) -> Scores:
+        """Return the log odds of rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class Boosted:
     """A fitted LightGBM model.
 
     Attributes:
-        log_odds: of rows.
+        model: LightGBM's.
         parameters: those that the grid was best with.
         trees: how many there are.
         seconds: of CPU that the last fit took, without the grid.
     """
 
-    log_odds: LogOdds
+    model: lightgbm.Booster
     parameters: Parameters
     trees: int
     seconds: float
+
+    def log_odds(self, rows: Rows, /) -> Scores:
+        """Return the log odds of rows."""
+        return np.asarray(self.model.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
 
 
 def lightgbm_pooled(data: MemberData, words: Sequence[int], seed: int, grid: Sequence[Parameters]) -> Boosted:
@@ -107,12 +118,7 @@ def lightgbm_fit(data: MemberData, words: Sequence[int], parameters: Parameters,
     """Fit LightGBM once."""
     begin = time.process_time()
     model = lightgbm.train(dict(parameters), _dataset(data, words), trees)
-    seconds = time.process_time() - begin
-
-    def log_odds(rows: Rows) -> Scores:
-        return np.asarray(model.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
-
-    return Boosted(log_odds, parameters, trees, seconds)
+    return Boosted(model, parameters, trees, time.process_time() - begin)
 
 
 XGBOOST_GRID: Final[Sequence[Parameters]] = (
@@ -126,7 +132,19 @@ _XGBOOST: Parameters = {
 }  # fmt: skip
 
 
-def xgboost_pooled(data: MemberData, words: Sequence[int], seed: int, grid: Sequence[Parameters]) -> LogOdds:
+@dataclass(frozen=True)
+class XGBoosted:
+    """A fitted XGBoost model, and which columns are categories."""
+
+    model: xgboost.Booster
+    words: Sequence[int]
+
+    def log_odds(self, rows: Rows, /) -> Scores:
+        """Return the log odds of rows."""
+        return np.asarray(self.model.predict(_matrix(rows, self.words), output_margin=True), dtype=np.float64)
+
+
+def xgboost_pooled(data: MemberData, words: Sequence[int], seed: int, grid: Sequence[Parameters]) -> XGBoosted:
     """Fit XGBoost likewise."""
     inner = held_out(data.labels, INNER_SEED, _INNER)
     train, watch = (_matrix(data.features[part], words, data.labels[part]) for part in (~inner, inner))
@@ -134,18 +152,35 @@ def xgboost_pooled(data: MemberData, words: Sequence[int], seed: int, grid: Sequ
     for one in grid:
         parameters = {**_XGBOOST, **one, "seed": seed}
         model = xgboost.train(
-            parameters, train, _MOST_TREES, evals=[(watch, "inner")], early_stopping_rounds=_PATIENCE, verbose_eval=False
+            parameters,
+            train,
+            _MOST_TREES,
+            evals=[(watch, "inner")],
+            early_stopping_rounds=_PATIENCE,
+            verbose_eval=False,
         )
         found.append((model.best_score, parameters, model.best_iteration + 1))
     _, parameters, trees = max(found, key=lambda one: one[0])
     model = xgboost.train(parameters, _matrix(data.features, words, data.labels), int(trees * _LONGER))
-    return lambda rows: np.asarray(model.predict(_matrix(rows, words), output_margin=True), dtype=np.float64)
+    return XGBoosted(model, words)
 
 
 LOGISTIC_STRENGTHS: Final = (0.01, 0.1, 1.0)
 
 
-def logistic(data: MemberData, words: Sequence[int]) -> LogOdds:
+@dataclass(frozen=True)
+class Logistic:
+    """A fitted logistic regression and its inputs."""
+
+    model: LogisticRegression
+    inputs: "Inputs"
+
+    def log_odds(self, rows: Rows, /) -> Scores:
+        """Return the log odds of rows."""
+        return np.asarray(self.model.decision_function(self.inputs.of(rows)), dtype=np.float64)
+
+
+def logistic(data: MemberData, words: Sequence[int]) -> Logistic:
     """Fit logistic regression on standardised numbers, their missing flags, and one input a word."""
     inner = held_out(data.labels, INNER_SEED, _INNER)
     inputs = Inputs(data.features, words)
@@ -155,7 +190,7 @@ def logistic(data: MemberData, words: Sequence[int]) -> LogOdds:
         model = LogisticRegression(C=strength, max_iter=500).fit(matrix[~inner], data.labels[~inner])
         scores[strength] = area(data.labels[inner], model.decision_function(matrix[inner])).value
     best = LogisticRegression(C=max(scores, key=lambda one: scores[one]), max_iter=1000).fit(matrix, data.labels)
-    return lambda rows: np.asarray(best.decision_function(inputs.of(rows)), dtype=np.float64)
+    return Logistic(best, inputs)
 
 
 class Inputs:
@@ -203,9 +238,7 @@ def _fitting(parameters: Parameters, most: int) -> dict[str, Any]:
 def _stopped(
     data: MemberData, inner: NDArray[np.bool_], words: Sequence[int], parameters: Parameters
 ) -> tuple[float, Parameters, int]:
-    train, watch = (
-        _dataset(MemberData(data.features[part], data.labels[part]), words) for part in (~inner, inner)
-    )
+    train, watch = (_dataset(MemberData(data.features[part], data.labels[part]), words) for part in (~inner, inner))
     stop = lightgbm.early_stopping(_PATIENCE, verbose=False)
     model = lightgbm.train(dict(parameters), train, _MOST_TREES, valid_sets=[watch], callbacks=[stop])
     return float(model.best_score["valid_0"]["auc"]), parameters, int(model.best_iteration)
@@ -219,8 +252,8 @@ def _folded(
 ) -> tuple[float, Parameters, int]:
     stop = lightgbm.early_stopping(_CV_PATIENCE, verbose=False)
     found = lightgbm.cv(dict(parameters), _dataset(data, words), _CV_TREES, folds=folds, callbacks=[stop])
-    means = found["valid auc-mean"]
-    return max(means), parameters, len(means)
+    means = np.asarray(found["valid auc-mean"])
+    return float(means.max()), parameters, len(means)
 
 
 def _folds(labels: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

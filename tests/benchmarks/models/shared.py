@@ -3,14 +3,16 @@
 The only place that knows what a run gives back.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from benchmarks.models.baselines import LogOdds
+import torch
+
+from benchmarks.models.baselines import Model
+from benchmarks.models.cpu_seconds import Spent, told_apart
 from benchmarks.models.splits import Split
 from jointrisk_coordinator.runs.settings import RunSettings
 from jointrisk_lab.one_process import train
@@ -29,16 +31,16 @@ class Shared:
     """A trained architecture.
 
     Attributes:
-        log_odds: of rows, by the model that the run ends with.
-        unseeing: the same by a model that has not been fitted to the rows held out.
+        model: what the run ends with.
+        unseeing: a model that has not been fitted to the rows held out.
         loss: log loss of the rows held out, from sums; by it architectures are chosen.
-        seconds: of CPU, of all members and the coordinator together.
+        spent: processor time of all members and the coordinator together.
     """
 
-    log_odds: LogOdds
-    unseeing: LogOdds
+    model: Model
+    unseeing: Model
     loss: float
-    seconds: float
+    spent: Spent
 
 
 def offered() -> tuple[str, ...]:
@@ -61,11 +63,11 @@ def train_shared(split: Split, architecture: str, seed: int, asked: Mapping[str,
     settings = RunSettings.model_validate({**usual, **asked, "task_settings": task})
     # Names of lenders are the set's and could be anything.
     books = {f"lender-{place}": lender.book for place, lender in enumerate(split.lenders, start=1)}
-    begin = time.process_time()
-    with TemporaryDirectory(prefix="jointrisk-models-") as folder:
+    # The first call of it in a process imports for seconds.
+    torch.use_deterministic_algorithms(mode=True)
+    with TemporaryDirectory(prefix="jointrisk-models-") as folder, told_apart() as spent:
         scorer, loss = train(Path(folder) / "run", settings, split.contract, books)
-    seconds = time.process_time() - begin
-    return Shared(scorer.log_odds, scorer.log_odds, loss, seconds)
+    return Shared(scorer, scorer, loss, spent)
 
 
 def best_of(models: Mapping[str, Shared], order: Sequence[str] = ORDER) -> str:
