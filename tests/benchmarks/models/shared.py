@@ -66,8 +66,8 @@ def train_shared(split: Split, architecture: str, seed: int, asked: Mapping[str,
     # The first call of it in a process imports for seconds.
     torch.use_deterministic_algorithms(mode=True)
     with TemporaryDirectory(prefix="jointrisk-models-") as folder, told_apart() as spent:
-        scorer, loss = train(Path(folder) / "run", settings, split.contract, books)
-    return Shared(scorer, scorer, loss, spent)
+        trained = train(Path(folder) / "run", settings, split.contract, books)
+    return Shared(trained.model, trained.picked, trained.log_loss, spent)
 
 
 def best_of(models: Mapping[str, Shared], order: Sequence[str] = ORDER) -> str:
