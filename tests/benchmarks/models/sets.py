@@ -29,8 +29,8 @@ _RESIDENCES = ("P", "A", "C", "O")
 _STATES = tuple(
     re.findall(
         "[A-Z]{2}",
-        "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH OK "
-        "OR PA PR RI SC SD TN TX UT VA VT WA WI WV WY",
+        "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH "
+        "OK OR PA PR RI SC SD TN TX UT VA VT WA WI WV WY",
     )
 )
 
