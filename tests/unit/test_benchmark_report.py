@@ -54,6 +54,19 @@ def test_table_says_which_goals_are_missed() -> None:
     assert missed(MEASURES) == ["rows_per_s"]
 
 
+def test_spread_and_note_stand_where_there_are_such(tmp_path: Path) -> None:
+    """In JSON as keys of their own, in the table beside the figure; an area has four places; a note is no markup."""
+    noted = Measure("auc_gmsc", 0.86041, "AUC", goal=0.86, better="higher", spread=0.0012, note="[red]elm, 90 rows")
+    made = Report("models", "abc", {}, (noted, MEASURES[0]))
+    first, second = json.loads(made.write(tmp_path).read_text())["measures"]
+    assert (first["spread"], first["note"]) == (0.0012, "[red]elm, 90 rows")
+    assert second.keys().isdisjoint({"spread", "note"})
+    out = io.StringIO()
+    made.show(Console(file=out, width=200))
+    assert "0.8604 ±0.0012" in out.getvalue()
+    assert "[red]elm, 90 rows" in out.getvalue()
+
+
 def test_children_of_a_program_end_with_it(tmp_path: Path) -> None:
     """A grandchild in a session of its own is gone after the block."""
     code = (
