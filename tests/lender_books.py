@@ -73,7 +73,8 @@ def add_lender(
 
 def run_settings(task: str = "default_model", *, members: int = 2, rounds: int = 2, more: str = "") -> str:
     """Return run settings that a few rows are enough for."""
-    table = "\n[task_settings]\nhidden = 4\n" if task == "default_model" else ""
+    small = 'hidden = 4\nrefit = false\nlabel_shift = "off"\n'
+    table = f"\n[task_settings]\n{small}" if task == "default_model" else ""
     return (
         f'task = "{task}"\nrounds = {rounds}\nminimum_members = {members}\n'
         f'aggregation = "{"plain" if members < 3 else "secure"}"\n'

@@ -35,7 +35,9 @@ round_deadline = "120s"
 """
 PROBE = f'task = "probe"\n{COMMON}[task_settings]\nsleep_seconds = 0.25\n'
 LARGE = f'task = "probe"\n{COMMON}[task_settings]\npayload_bytes = 120_000_000\n'.replace(f"{ROUNDS}", "2", 1)
-MODEL = f'task = "default_model"\n{COMMON}[task_settings]\nhidden = 16\nnetworks = 2\n'
+MODEL = (
+    f'task = "default_model"\n{COMMON}[task_settings]\nhidden = 16\nnetworks = 2\nrefit = false\nlabel_shift = "off"\n'
+)
 NODE_WORKER = "jointrisk_node.training.worker"
 RUN_WORKER = "jointrisk_coordinator.runs.worker"
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.federation, pytest.mark.slow]
 
 MEMBERS = tuple(f"lender-{number}" for number in range(1, 6))
 ROUNDS = 3
-TOML = f'aggregation = "plain"\nrounds = {ROUNDS}\nquorum = 5\n'
+TOML = f'aggregation = "plain"\nrounds = {ROUNDS}\nquorum = 5\n[task_settings]\nrefit = false\nlabel_shift = "off"\n'
 
 
 def dirichlet_parts(labels: NDArray[np.uint8], parties: int, seed: int) -> NDArray[np.intp]:
