@@ -11,6 +11,8 @@ from typing import Any
 
 from jointrisk.errors import InvalidInputError
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+
 
 def canonical_json(value: Any) -> bytes:
     """Return the canonical bytes of a value made of dict, list, tuple, str, int, float, bool and None.
@@ -29,11 +31,14 @@ def canonical_json(value: Any) -> bytes:
 
 def _require_json(value: Any) -> None:
     """Refuse what ``json`` would change on the way: it writes the key 1 as "1", and NaN as no JSON at all."""
+    if type(value) in _PLAIN:  # what almost all values are: they are written as they stand
+        return
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise InvalidInputError(f"expected keys that are strings, got a {type(key).__name__}")
-            _require_json(inner)
+            if type(inner) not in _PLAIN:
+                _require_json(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             _require_json(inner)

@@ -1,6 +1,9 @@
 """ristretto255 through ctypes: values of RFC 9496, and what is refused."""
 
 import os
+import sys
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -248,3 +251,34 @@ def test_scalars_are_what_the_randomness_says() -> None:
     """The same randomness gives the same scalar, other randomness another."""
     assert group.random_scalar(fixed_randomness("a")) == group.random_scalar(fixed_randomness("a"))
     assert group.random_scalar(fixed_randomness("a")) != group.random_scalar(fixed_randomness("b"))
+
+
+def test_in_one_piece_no_other_thread_comes_in_between() -> None:
+    """Elsewhere a call lets others run while it computes: bulk work on all cores. The values are the same."""
+    factor, expected = group.scalar_of(5), Element(bytes.fromhex(MULTIPLES[4]))
+    interval, ended, steps = sys.getswitchinterval(), threading.Event(), [0]
+
+    def count() -> None:
+        while not ended.is_set():
+            steps[0] += 1
+            time.sleep(0)  # lets go of the lock
+
+    sys.setswitchinterval(60)  # nobody is made to let go of the lock
+    counting = threading.Thread(target=count)
+    try:
+        with group.in_one_piece():
+            counting.start()
+            while not steps[0]:
+                time.sleep(0.001)
+            before = steps[0]
+            assert {group.multiply(factor, GENERATOR) for _ in range(1_000)} == {expected}
+            assert steps[0] == before
+        for _ in range(1_000):
+            assert group.multiply(factor, GENERATOR) == expected
+            if steps[0] > before:
+                break
+        assert steps[0] > before
+    finally:
+        ended.set()
+        sys.setswitchinterval(interval)
+        counting.join()

@@ -4,13 +4,16 @@ libsodium takes pointers and trusts them, takes the identity for a valid element
 does not look at an element's last bit, so that each would have two encodings. So lengths and that bit are checked at
 every call here, and `element` and `scalar` check the rest where bytes come in from outside.
 
-Functions on elements let go of Python's lock while they compute, so that threads use all cores. Those on scalars are
-too short for that. All of libsodium's take the same time for every secret; no secret becomes a Python integer.
+Functions on elements let go of Python's lock while they compute, so that threads use all cores, except in a block
+`in_one_piece`. Those on scalars are too short for that. All of libsodium's take the same time for every secret; no
+secret becomes a Python integer.
 """
 
 import ctypes
 import hmac
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NewType
 
 from jointrisk.errors import InvalidInputError, UnavailableError
@@ -70,13 +73,43 @@ _locked = ctypes.PyDLL(_unlocked._name, handle=_unlocked._handle)  # noqa: SLF00
 if _bind(_unlocked, "sodium_init", 0)() < 0:
     raise UnavailableError("libsodium could not be initialised", remedy="Check that /dev/urandom can be read.")
 
-_multiply = _bind(_unlocked, "crypto_scalarmult_ristretto255", 3)
-_multiply_base = _bind(_unlocked, "crypto_scalarmult_ristretto255_base", 2)
-_from_hash = _bind(_unlocked, "crypto_core_ristretto255_from_hash", 2)
-_is_valid = _bind(_unlocked, "crypto_core_ristretto255_is_valid_point", 1)
-_add = _bind(_unlocked, "crypto_core_ristretto255_add", 3)
-_subtract = _bind(_unlocked, "crypto_core_ristretto255_sub", 3)
-_invert = _bind(_unlocked, "crypto_core_ristretto255_scalar_invert", 2)
+
+class _ThisThread(threading.local):
+    keeps_lock = False
+
+
+_this_thread = _ThisThread()
+
+
+@contextmanager
+def in_one_piece() -> Iterator[None]:
+    """Keep Python's lock through this thread's calls in the block: for a few elements that somebody waits for.
+
+    Otherwise a thread that works on a file can take it at each call, and keep it for a while.
+    """
+    before, _this_thread.keeps_lock = _this_thread.keeps_lock, True
+    try:
+        yield
+    finally:
+        _this_thread.keeps_lock = before
+
+
+def _bind_both(name: str, pointers: int) -> _Raw:
+    letting_go, keeping = _bind(_unlocked, name, pointers), _bind(_locked, name, pointers)
+
+    def call(*arguments: object) -> int:
+        return keeping(*arguments) if _this_thread.keeps_lock else letting_go(*arguments)
+
+    return call
+
+
+_multiply = _bind_both("crypto_scalarmult_ristretto255", 3)
+_multiply_base = _bind_both("crypto_scalarmult_ristretto255_base", 2)
+_from_hash = _bind_both("crypto_core_ristretto255_from_hash", 2)
+_is_valid = _bind_both("crypto_core_ristretto255_is_valid_point", 1)
+_add = _bind_both("crypto_core_ristretto255_add", 3)
+_subtract = _bind_both("crypto_core_ristretto255_sub", 3)
+_invert = _bind_both("crypto_core_ristretto255_scalar_invert", 2)
 _reduce = _bind(_locked, "crypto_core_ristretto255_scalar_reduce", 2, returns_code=False)
 _scalar_add = _bind(_locked, "crypto_core_ristretto255_scalar_add", 3, returns_code=False)
 _scalar_subtract = _bind(_locked, "crypto_core_ristretto255_scalar_sub", 3, returns_code=False)

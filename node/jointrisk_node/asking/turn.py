@@ -90,7 +90,8 @@ class Desk:
     async def computed(self, size: int, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return a function's result; what is about many elements gives way to everything else."""
         if size <= _IN_THIS_THREAD:
-            return function(*args, **kwargs)
+            with group.in_one_piece():
+                return function(*args, **kwargs)
         if size <= ONLINE_AT_MOST:
             return await asyncio.to_thread(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._background, partial(function, *args, **kwargs))

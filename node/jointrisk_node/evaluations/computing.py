@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from jointrisk.errors import DeadlineError, UnavailableError
-from jointrisk.oprf.group import Randomness
+from jointrisk.oprf.group import Randomness, in_one_piece
 from jointrisk.oprf.holder import Evaluation, evaluate_share
 from jointrisk_node.background import background_threads
 from jointrisk_node.evaluations.shares import Held
@@ -44,7 +44,7 @@ ONLINE_OF_ALL: Final = 256
 _FEW: Final = 2  # elements: a person or two, 0.4 to 0.6 ms
 _SLICE: Final = 16  # elements; a millisecond
 _GIVES_WAY: Final = 0.005  # seconds; then a slice is computed all the same, so that bulk goes on
-_SWITCH_SECONDS: Final = 0.0005  # in place of 5 ms, which an online request would wait for each time it wants the lock
+_SWITCH_SECONDS: Final = 0.0001  # in place of 5 ms, which an online request would wait for each time it wants the lock
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -155,12 +155,13 @@ class Evaluator:
             blinded: the elements; one that is not valid is an InvalidInputError of the result.
             then: what else there is to compute, such as a signature.
         """
-        pool = self._few if len(blinded) <= _FEW else self._online
 
         def work() -> _Result:
             return then(evaluate_share(held.share, held.index, quorum, blinded, self._randomness, _in_one))
 
-        return Begun(pool.submit(work))
+        if len(blinded) <= _FEW:
+            return Begun(self._few.submit(in_one_piece()(work)))
+        return Begun(self._online.submit(work))
 
     async def bulk(
         self, held: Held, quorum: Sequence[int], blinded: Sequence[bytes], time_left: float | None

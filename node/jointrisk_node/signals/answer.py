@@ -166,16 +166,16 @@ def _signal(
     statements = _statements(live)
     everything = [(said.record, said.label) for said in live]
     lenders = Lenders(everything)
-    exposure = _exposure(statements, lenders, frozenset(), today)
-    says_something = not own.isdisjoint(said.label.pseudonym for said in live)
+    behind, exposure = lenders.count(everything), _exposure(statements, lenders, frozenset(), today)
+    others_alone = own.isdisjoint(said.label.pseudonym for said in live)  # the usual case: nothing to leave out
     return Signal(
         listings=tuple(sorted((_listing(one, own) for one in statements), key=_newest_first)),
         unopened=tuple((epoch, reason, count) for (epoch, reason), count in sorted(failed.items())),
         expired=expired,
-        lenders=lenders.count(everything),
-        other_lenders=lenders.count(everything, without=own),
+        lenders=behind,
+        other_lenders=behind if others_alone else lenders.count(everything, without=own),
         exposure=exposure,
-        elsewhere=_exposure(statements, lenders, own, today) if says_something else exposure,
+        elsewhere=exposure if others_alone else _exposure(statements, lenders, own, today),
     )
 
 
