@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from statistics import fmean
 from typing import Any
@@ -33,11 +33,17 @@ class Effort:
         lightgbm: LightGBM's grid.
         xgboost: XGBoost's.
         run: more settings of every run.
+        rounds: the most rounds, by architecture; what is usual for others.
     """
 
     lightgbm: Sequence[baselines.Parameters] = baselines.LIGHTGBM_GRID
     xgboost: Sequence[baselines.Parameters] = baselines.XGBOOST_GRID
-    run: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    rounds: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, architecture: str) -> dict[str, Any]:
+        """Return more settings of an architecture's run."""
+        return {**self.run, **({"rounds": self.rounds[architecture]} if architecture in self.rounds else {})}
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ class Found:
 
 def fit_all(parts: Split, seed: int, effort: Effort, architectures: Sequence[str]) -> Fitted:
     """Fit everything to the lenders' books."""
-    shared = {name: train_shared(parts, name, seed, effort.run) for name in architectures}
+    shared = {name: train_shared(parts, name, seed, effort.of(name)) for name in architectures}
     alone = {lender.name: fit_alone(lender, parts.categories, seed) for lender in parts.lenders}
     best = best_of(shared)
     pooled, words = parts.pooled, parts.categories

@@ -48,7 +48,7 @@ def offered() -> tuple[str, ...]:
     return tuple(name for name in ORDER if name in architectures())
 
 
-def train_shared(split: Split, architecture: str, seed: int, asked: Mapping[str, Any] | None = None) -> Shared:
+def train_shared(split: Split, architecture: str, seed: int, asked: Mapping[str, Any]) -> Shared:
     """Train with all lenders.
 
     Args:
@@ -57,8 +57,7 @@ def train_shared(split: Split, architecture: str, seed: int, asked: Mapping[str,
         seed: the run's.
         asked: more run settings; under "task_settings" more of the task's.
     """
-    asked = dict(asked or {})
-    task = {"architecture": architecture, "held_out": VALIDATION_SHARE, **asked.pop("task_settings", {})}
+    task = {"architecture": architecture, "held_out": VALIDATION_SHARE, **asked.get("task_settings", {})}
     usual = {"run_seed": seed, "aggregation": "plain", "minimum_members": len(split.lenders)}
     settings = RunSettings.model_validate({**usual, **asked, "task_settings": task})
     # Names of lenders are the set's and could be anything.
