@@ -16,6 +16,13 @@ ROWS = 1500
 """Of each loan book: few, so that training takes little beside what is measured. The model does not depend on them."""
 _WARM = 2
 _MODES = ("plain", "secure")
+ONE_STAGE = """
+[task_settings]
+architecture = "mlp"
+refit = false
+label_shift = "off"
+"""
+"""Rounds of one kind."""
 
 
 def measure_federations(*, quick: bool) -> list[Measure]:
@@ -50,7 +57,7 @@ def _run(federation: LocalFederation, mode: str, *, quick: bool) -> ObservedRun:
     members = len(federation.nodes)
     rounds = 6 if quick else 12
     settings = f'aggregation = "{mode}"\nrounds = {rounds}\npatience = 0\nminimum_members = 3\nquorum = {members}\n'
-    return observe(federation, settings, wire=True)
+    return observe(federation, settings + ONE_STAGE, wire=True)
 
 
 def round_seconds(run: ObservedRun) -> list[float]:
