@@ -50,6 +50,7 @@ rounds = 40
 [task_settings]
 architecture = "blend"
 networks = 1
+label_shift = "off"
 [task_settings.trees]
 depth = 4
 learning_rate = 0.15
