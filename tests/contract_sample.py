@@ -42,6 +42,11 @@ def grouped_contract() -> FeatureContract:
     return sample_contract(features=features)
 
 
+def numeric_feature(name: str) -> dict[str, Any]:
+    """Return the terms of a feature that is any number."""
+    return _feature(name, "numeric", "none", unit="units")
+
+
 def _feature(name: str, kind: str, direction: str, **more: Any) -> dict[str, Any]:
     reason = {"en": f"Because of {name}", "zh": f"原因 {name}"}
     return {

