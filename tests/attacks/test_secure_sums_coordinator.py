@@ -287,16 +287,17 @@ class Series:
 
 
 async def test_a_series_is_not_ended_to_take_a_difference(scene: Stage) -> None:
-    """The same of fewer members is refused, and so is another question under an answered number."""
+    """The same of fewer members is refused, and another question under an answered number; the next ends the first."""
     asked = scene.fresh()
     fields: dict[str, Any] = {"mode": Mode.SERIES, "request": None, "layout": None}
     first = await Series(scene, asked, scene.terms(asked, **fields)).begin()
     await scene.ask(first.request(1), asked)
+    other = Series(scene, scene.fresh(), first.of)
+    assert await scene.refused(other.request(1), other.asked) == "one-answer"
     second = await Series(scene, asked, scene.terms(asked, FEWER, **fields)).begin()
     assert await scene.refused(second.request(1), asked) == "one-cohort"
     assert await scene.refused(second.request(2), asked) == "step"
-    other = Series(scene, scene.fresh(), first.of)
-    assert await scene.refused(other.request(1), other.asked) == "one-answer"
+    assert await scene.refused(first.request(2), asked) == "attempt"
 
 
 async def test_a_question_in_other_words_is_not_answered(scene: Stage) -> None:

@@ -126,7 +126,7 @@ def test_runs_are_shown_and_followed(federation: LocalFederation) -> None:
         by_beginning = ask(federation, "coordinator", "runs", verb, run["run_id"][:8], "--json")
         assert (by_beginning.code, json.loads(by_beginning.out)["arrays_sha256"]) == (0, run["arrays_sha256"])
         shown = ask(federation, "coordinator", "runs", verb, run["run_id"])
-        assert (shown.code, "round 1 of 1" in shown.out, "bank" in shown.out) == (0, True, True)
+        assert (shown.code, "round 1, at most 1 a stage" in shown.out, "bank" in shown.out) == (0, True, True)
 
 
 RUNS = [

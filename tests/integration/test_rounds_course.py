@@ -121,7 +121,8 @@ async def test_node_whose_data_breaks_the_contract_does_not_train(tmp_path: Path
     links = [world.link(name, data=sources[name].model_dump(mode="json")) for name in world.members]
     for link in links:
         await link.start()
-    run = await office.follow(await office.supervisor.start('rounds = 2\naggregation = "plain"\nminimum_members = 2\n'))
+    asked = 'rounds = 2\naggregation = "plain"\nminimum_members = 2\n[task_settings]\nrefit = false\n'
+    run = await office.follow(await office.supervisor.start(asked))
     await asyncio.gather(*(link.stop(0) for link in links))
     await office.stop()
     assert run.state == "done", run.detail

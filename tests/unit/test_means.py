@@ -88,4 +88,4 @@ def test_means_are_read_back_or_refused() -> None:
     assert Prepared.from_payload(old.payload()).means == ()
     for means in (made.means[:-1], (*made.means[:-1], "0.5")):
         with pytest.raises(CorruptError, match="mean of every input"):
-            Prepared.from_payload(Prepared(made.encoding, 1, 1, means).payload())  # type: ignore[arg-type]
+            Prepared.from_payload(Prepared(made.encoding, 1, 1, means=means).payload())  # type: ignore[arg-type]
