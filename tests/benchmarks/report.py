@@ -8,7 +8,7 @@ from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Report:
     def show(self, console: Console) -> None:
         """Print the measures as a table."""
         noted = any(measure.note for measure in self.measures)
-        columns = ("measure", "value", "unit", "goal", "", *(["note"] if noted else []))
+        # A name is never cut off: it is looked for.
+        columns = (Column("measure", overflow="fold"), "value", "unit", "goal", "", *(["note"] if noted else []))
         table = Table(*columns, title=f"{self.suite} at {self.commit}")
         for measure in self.measures:
             cells = (measure.name, _value(measure), measure.unit, _goal(measure), _verdict(measure))
