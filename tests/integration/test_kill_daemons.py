@@ -256,7 +256,7 @@ def undisturbed_model(federation: LocalFederation) -> tuple[dict[str, Any], byte
         pytest.param(in_preparation, marks=pytest.mark.slow),
         pytest.param(in_training, marks=pytest.mark.slow),
         pytest.param(in_validation, marks=pytest.mark.slow),
-        when_the_model_is_left,
+        pytest.param(when_the_model_is_left, marks=pytest.mark.slow),
     ],
 )
 def test_the_real_model_resumes_to_the_same_bytes(

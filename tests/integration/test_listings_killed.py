@@ -188,6 +188,7 @@ def test_a_kill_while_publishing_changes_nothing(federation: ListingFederation, 
     require_counted(federation)
 
 
+@pytest.mark.slow
 def test_a_kill_of_everything_while_withdrawing_changes_nothing(federation: ListingFederation) -> None:
     """What was withdrawn is served by nobody after the synchronisation, also not after another kill."""
     persons = some_persons(ROWS)

@@ -104,6 +104,7 @@ def test_a_removed_member_is_cut_off_at_once_and_stays_out(federation: LocalFede
         federation.invite("instalment")
 
 
+@pytest.mark.slow  # its rules are unit tests of the office and of the node
 def test_a_changed_key_needs_approvals_and_every_member_accepts_it(federation: LocalFederation) -> None:
     """A member that lost its disk comes back with other keys: nobody uses them before a person has said so."""
     found(federation)

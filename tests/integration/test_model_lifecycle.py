@@ -81,6 +81,7 @@ def test_a_model_goes_from_run_to_scores(federation: LocalFederation, tmp_path: 
         daemon.command("audit", "verify")
 
 
+@pytest.mark.slow
 def test_a_node_personalises_a_model_beside_its_daemon(federation: LocalFederation, tmp_path: Path) -> None:
     """The daemon scores with it at once and after a restart, as the file is scored; others keep the shared model."""
     run = federation.run(run_settings())

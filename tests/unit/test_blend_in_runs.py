@@ -105,7 +105,10 @@ def test_secure_sums_give_the_same_trees_and_nearly_the_same_weights(whole: Chec
     assert list(dict.fromkeys(stages)) == list(whole.done)
 
 
-@pytest.mark.parametrize("left_in", ["trial.on", "trees", "mlp.all"])
+@pytest.mark.parametrize(
+    "left_in",
+    ["trial.on", pytest.param("trees", marks=pytest.mark.slow), pytest.param("mlp.all", marks=pytest.mark.slow)],
+)
 def test_a_run_goes_on_when_a_member_leaves_between_stages(tmp_path: Path, left_in: str) -> None:
     """Nothing that the others are asked then is what they answered with the one that left."""
     names, course = ("alder", "birch", "cedar", "doyen"), list[OneProcess]()
