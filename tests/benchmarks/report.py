@@ -62,6 +62,7 @@ class Report:
         """Print the measures as a table."""
         noted = any(measure.note for measure in self.measures)
         # A name is never cut off: it is looked for.
+        columns: tuple[Column | str, ...]
         columns = (Column("measure", overflow="fold"), "value", "unit", "goal", "", *(["note"] if noted else []))
         table = Table(*columns, title=f"{self.suite} at {self.commit}")
         for measure in self.measures:

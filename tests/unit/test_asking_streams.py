@@ -67,7 +67,7 @@ async def test_a_lookup_is_sent_before_the_askers_disk_is_waited_for(
 
 
 async def test_without_a_record_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The asker's disk is full: what the holder has answered meanwhile is not given out."""
+    """The asker's disk is full: whatever the holder has answered meanwhile is not given out."""
     write_all = AuditJournal._write_all
 
     def full(self: AuditJournal, entries: Sequence[AuditEntry]) -> None:
@@ -77,15 +77,12 @@ async def test_without_a_record_there_is_no_answer(tmp_path: Path, monkeypatch: 
 
     async with arena(tmp_path) as made:
         made.start("ant")
-        bee = await made.serve("bee")
+        await made.serve("bee")
         await made.ask()
         with monkeypatch.context() as patched:
             patched.setattr(AuditJournal, "_write_all", full)
             with pytest.raises(UnavailableError, match="cannot be written"):
                 await made.ask()
-        async with asyncio.timeout(10):
-            while len(bee.records("evaluation.answered")) < 2:
-                await asyncio.sleep(0.01)
 
 
 async def test_a_refusal_does_not_end_the_stream(tmp_path: Path) -> None:
