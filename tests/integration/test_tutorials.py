@@ -17,7 +17,7 @@ import pytest
 
 from demo_data import LENDERS, write_lenders
 
-pytestmark = pytest.mark.federation
+pytestmark = [pytest.mark.federation, pytest.mark.timeout(400)]  # every command is a process of its own
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = {"coordinator": "docs/tutorial-coordinator.md", "member": "docs/tutorial-member.md"}
