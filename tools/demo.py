@@ -296,7 +296,8 @@ def _report(
         "run_id": run["run_id"],
         "rounds": run["rounds_done"],
         "seconds_per_round": round(sum(entry["seconds"] for entry in history) / len(history), 3),
-        "validation": history[-1]["metrics"],
+        # Rounds on all rows, which come last, leave none for evaluation.
+        "validation": next(entry["metrics"] for entry in reversed(history) if "auc" in entry["metrics"]),
         "arrays_sha256": run["arrays_sha256"],
         "aggregation": _aggregation(run),
     }

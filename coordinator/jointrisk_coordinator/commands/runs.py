@@ -201,6 +201,15 @@ def _participants(run: "pb.Run") -> "RenderableType":
     return table
 
 
+def _telling_rounds(run: "pb.Run") -> "list[pb.Round]":
+    """Return the last round of each stage before the present one, and the latest of that; no more than fit."""
+    last = {entry.stage: entry for entry in run.history}
+    now = run.history[-1].stage
+    before = [entry for stage, entry in last.items() if stage != now]
+    latest = [entry for entry in run.history if entry.stage == now]
+    return before + latest[-max(1, _LATEST - len(before)) :]
+
+
 def _rounds(run: "pb.Run") -> "RenderableType":
     from rich.table import Table
 
@@ -209,7 +218,7 @@ def _rounds(run: "pb.Run") -> "RenderableType":
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("round", "stage", "seconds", "members", "missing", *names):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    for entry in run.history[-_LATEST:]:
+    for entry in _telling_rounds(run):
         figures = (f"{entry.metrics[name]:.4f}" if name in entry.metrics else "" for name in names)
         table.add_row(
             str(entry.round),
