@@ -24,6 +24,7 @@ from jointrisk.learning.checkpoint import Checkpoint, RandomState
 from jointrisk.learning.encoding import Encoding
 from jointrisk.learning.flower import ArrayRecord, Context, RecordDict, act_as, decode, encode, instruction, values
 from jointrisk.learning.scoring import PICKED, Scorer, scorer_of
+from jointrisk.learning.scoring.parts import of_all_rows, under
 from jointrisk.learning.strategies import make_strategy
 from jointrisk.learning.tasks import Assignment, MemberData, Model, load_task, task_settings
 from jointrisk.worker_process import Pipe
@@ -77,10 +78,8 @@ def _trained(model: Model | None) -> Trained:
     if model is None:
         raise InvalidInputError("expected a task that makes a model, got another")
     arrays = {name: values(array) for name, array in model.arrays.items()}
-    final = {name: value for name, value in arrays.items() if not name.startswith(PICKED)}
-    picked = {name.removeprefix(PICKED): value for name, value in arrays.items() if name.startswith(PICKED)}
-    log_loss = float(model.metrics.get("log_loss", math.inf))
-    return Trained(_scorer(model, final), _scorer(model, picked or final), log_loss)
+    final, log_loss = of_all_rows(arrays), float(model.metrics.get("log_loss", math.inf))
+    return Trained(_scorer(model, final), _scorer(model, under(PICKED, arrays) or final), log_loss)
 
 
 def _scorer(model: Model, arrays: Mapping[str, NDArray[np.generic]]) -> Scorer:
